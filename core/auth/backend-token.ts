@@ -1,0 +1,72 @@
+/**
+ * The edge's credential at the backend: a JWT (HS256, RFC 7519) that lives for one request and names the
+ * caller it speaks for. Both programs share the secret (`BACKEND_TOKEN_SECRET`).
+ */
+import { type CryptoKey, jwtVerify, SignJWT } from "jose";
+import type { Principal } from "./principal.ts";
+
+/** The header that carries it. Not `authorization`, which belongs to callers' own credentials. */
+export const BACKEND_TOKEN_HEADER = "parley-backend-token";
+
+/** A shorter secret would be weaker than the hash (RFC 7518, section 3.2). */
+export const BACKEND_TOKEN_SECRET_BYTES_MIN = 32;
+
+const ISSUER = "parley-edge";
+const AUDIENCE = "parley-backend";
+/** Covers one request and its retries, and the clocks of two hosts being apart a little. */
+const LIFETIME_SECONDS = 60;
+const CLOCK_TOLERANCE_SECONDS = 5;
+
+/** Who the edge speaks for, and in which request. */
+export interface BackendTokenClaims {
+  principal: Principal;
+  requestId: string;
+}
+
+/** The secret as a key; import it once, it is used for every request. */
+export async function importBackendTokenSecret(secret: string): Promise<CryptoKey> {
+  const bytes = new TextEncoder().encode(secret);
+  if (bytes.byteLength < BACKEND_TOKEN_SECRET_BYTES_MIN) {
+    throw new RangeError(`the backend token secret needs at least ${BACKEND_TOKEN_SECRET_BYTES_MIN} bytes`);
+  }
+  return crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-256" }, false, ["sign", "verify"]);
+}
+
+/** Signs a token for one request at the time `nowMs`. */
+export function signBackendToken(key: CryptoKey, claims: BackendTokenClaims, nowMs: number): Promise<string> {
+  const issuedAt = Math.floor(nowMs / 1000);
+  const { tenantId, subject, scopes, keyId } = claims.principal;
+  return new SignJWT({ tid: tenantId, scp: scopes, kid: keyId, rid: claims.requestId })
+    .setProtectedHeader({ alg: "HS256" })
+    .setSubject(subject)
+    .setIssuer(ISSUER)
+    .setAudience(AUDIENCE)
+    .setIssuedAt(issuedAt)
+    .setExpirationTime(issuedAt + LIFETIME_SECONDS)
+    .sign(key);
+}
+
+/** The claims of a token that this secret signed and that is valid at `nowMs`; undefined for any other text. */
+export async function verifyBackendToken(
+  key: CryptoKey,
+  token: string,
+  nowMs: number,
+): Promise<BackendTokenClaims | undefined> {
+  try {
+    const { payload } = await jwtVerify(token, key, {
+      algorithms: ["HS256"],
+      issuer: ISSUER,
+      audience: AUDIENCE,
+      requiredClaims: ["exp", "sub", "tid", "scp", "rid"],
+      clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      currentDate: new Date(nowMs),
+    });
+    const { sub, tid, scp, kid, rid } = payload;
+    if (typeof sub !== "string" || typeof tid !== "string" || typeof rid !== "string") return undefined;
+    if (!Array.isArray(scp) || !scp.every((scope) => typeof scope === "string")) return undefined;
+    const keyId = typeof kid === "string" ? kid : "";
+    return { principal: { tenantId: tid, subject: sub, scopes: scp, keyId }, requestId: rid };
+  } catch {
+    return undefined;
+  }
+}

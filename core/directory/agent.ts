@@ -1,0 +1,84 @@
+/**
+ * What an agent is: its configuration as stored (JSON, validated by the schema here) and the record that the
+ * directory returns. Nothing here knows how an agent answers.
+ */
+import { z } from "zod";
+
+/** Ids of agents and tenants: they appear in URLs, logs and storage keys. */
+export const IDENTIFIER_PATTERN = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;
+
+/** Longest system prompt, characters: more than any model's window leaves room for. */
+const SYSTEM_PROMPT_CHARACTERS_MAX = 100_000;
+const PRESET_REPLY_CHARACTERS_MAX = 4_000;
+/** A longer chain would outlast every caller's deadline. */
+const MODELS_MAX = 8;
+const TIMEOUT_MS_MAX = 600_000;
+
+const timeoutMs = z.int().min(100).max(TIMEOUT_MS_MAX);
+
+/**
+ * One link of an agent's chain of models. Provider `default` stands for the first model that this deployment
+ * has (OpenAI-compatible, else Ollama, else builtin); its `model` is ignored.
+ */
+export const modelReferenceSchema = z.strictObject({
+  provider: z.enum(["default", "openai", "ollama", "builtin"]),
+  model: z.string().min(1).max(200).default("default"),
+  parameters: z
+    .strictObject({
+      temperature: z.number().min(0).max(2).optional(),
+      topP: z.number().gt(0).max(1).optional(),
+      outputTokensMax: z.int().min(1).max(1_000_000).optional(),
+      seed: z.int().optional(),
+      stop: z.array(z.string().min(1).max(200)).max(4).optional(),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      /** Tries on this model, the first included, before the next one of the chain. */
+      attemptsMax: z.int().min(1).max(5).default(2),
+      firstTokenTimeoutMs: timeoutMs.default(15_000),
+      idleTimeoutMs: timeoutMs.default(15_000),
+      totalTimeoutMs: timeoutMs.default(120_000),
+    })
+    .prefault({}),
+});
+
+/** The configuration of an agent, by kind. Unknown fields are refused. */
+export const agentConfigSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("model"),
+    models: z.array(modelReferenceSchema).min(1).max(MODELS_MAX),
+    systemPrompt: z.string().max(SYSTEM_PROMPT_CHARACTERS_MAX).default(""),
+    /** Collection of documents that the agent answers from. */
+    knowledge: z.strictObject({ collection: z.string().regex(IDENTIFIER_PATTERN) }).optional(),
+    /** What the agent says when no model answers. */
+    presetReply: z
+      .string()
+      .min(1)
+      .max(PRESET_REPLY_CHARACTERS_MAX)
+      .default("I cannot answer at the moment. Please try again in a little while."),
+  }),
+  z.strictObject({ kind: z.literal("echo") }),
+]);
+
+/** A validated configuration. */
+export type AgentConfig = z.output<typeof agentConfigSchema>;
+
+/** A configuration of an agent that answers with language models. */
+export type ModelAgentConfig = Extract<AgentConfig, { kind: "model" }>;
+
+/** A link of the chain, validated, defaults filled in. */
+export type ModelReference = z.output<typeof modelReferenceSchema>;
+
+/** An agent as the directory knows it. */
+export interface Agent {
+  readonly tenantId: string;
+  /** Its `receiver_id`. */
+  readonly id: string;
+  readonly name: string;
+  readonly description: string;
+  /** Counts changes, from 1. */
+  readonly version: number;
+  readonly config: AgentConfig;
+  readonly updatedAtMs: number;
+}

@@ -1,0 +1,117 @@
+/**
+ * The Connect/gRPC table of the closed error set, both ways. An error travels with google.rpc details:
+ * ErrorInfo (reason, request id), RetryInfo (retry delay), BadRequest (violations).
+ */
+import type { JsonObject } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "../../proto/gen/google/rpc/error_details_pb.js";
+import { type ErrorCode, ParleyError, toParleyError } from "./parley-error.ts";
+
+/** `domain` of google.rpc.ErrorInfo in every error of ours. */
+export const ERROR_DOMAIN = "parley";
+
+/** Connect code by error code. */
+export const CONNECT_CODE = {
+  invalid_argument: Code.InvalidArgument,
+  unauthenticated: Code.Unauthenticated,
+  permission_denied: Code.PermissionDenied,
+  not_found: Code.NotFound,
+  conflict: Code.AlreadyExists,
+  resource_exhausted: Code.ResourceExhausted,
+  failed_precondition: Code.FailedPrecondition,
+  canceled: Code.Canceled,
+  deadline_exceeded: Code.DeadlineExceeded,
+  unavailable: Code.Unavailable,
+  unimplemented: Code.Unimplemented,
+  internal: Code.Internal,
+} as const satisfies Record<ErrorCode, Code>;
+
+/** Error code by Connect code: the inverse, with the codes that we never send folded into ours. */
+const ERROR_CODE = {
+  [Code.InvalidArgument]: "invalid_argument",
+  [Code.OutOfRange]: "invalid_argument",
+  [Code.Unauthenticated]: "unauthenticated",
+  [Code.PermissionDenied]: "permission_denied",
+  [Code.NotFound]: "not_found",
+  [Code.AlreadyExists]: "conflict",
+  [Code.Aborted]: "conflict",
+  [Code.ResourceExhausted]: "resource_exhausted",
+  [Code.FailedPrecondition]: "failed_precondition",
+  [Code.Canceled]: "canceled",
+  [Code.DeadlineExceeded]: "deadline_exceeded",
+  [Code.Unavailable]: "unavailable",
+  [Code.Unimplemented]: "unimplemented",
+  [Code.Internal]: "internal",
+  [Code.DataLoss]: "internal",
+  [Code.Unknown]: "internal",
+} as const satisfies Record<Code, ErrorCode>;
+
+/** A violation of a message's shape, as carried in `details.violations`. */
+interface Violation {
+  field: string;
+  description: string;
+}
+
+/** The error as Connect and gRPC carry it. Unknown errors leave as `internal` without their message. */
+export function toConnectError(error: unknown, requestId: string): ConnectError {
+  if (error instanceof ConnectError) return error;
+  const parleyError = toParleyError(error);
+  const connectError = new ConnectError(parleyError.message, CONNECT_CODE[parleyError.code]);
+  connectError.cause = parleyError.cause;
+  connectError.details.push({
+    desc: ErrorInfoSchema,
+    value: {
+      reason: (parleyError.reason ?? parleyError.code).toUpperCase().replaceAll("-", "_"),
+      domain: ERROR_DOMAIN,
+      metadata: { requestId },
+    },
+  });
+  if (parleyError.retryAfterMs !== undefined) {
+    const seconds = Math.floor(parleyError.retryAfterMs / 1000);
+    const nanos = Math.round((parleyError.retryAfterMs % 1000) * 1_000_000);
+    connectError.details.push({
+      desc: RetryInfoSchema,
+      value: { retryDelay: { seconds: BigInt(seconds), nanos } },
+    });
+  }
+  const violations = parleyError.details?.["violations"];
+  if (Array.isArray(violations)) {
+    connectError.details.push({
+      desc: BadRequestSchema,
+      value: { fieldViolations: violations as unknown as Violation[] },
+    });
+  }
+  return connectError;
+}
+
+/**
+ * What came from a Connect server, in our words. An error of ours (ErrorInfo with our domain) keeps its message,
+ * reason, retry delay and violations; any other server's text becomes the cause, not the message.
+ */
+export function fromConnectError(error: ConnectError): ParleyError {
+  const code = ERROR_CODE[error.code];
+  const info = error.findDetails(ErrorInfoSchema).find((detail) => detail.domain === ERROR_DOMAIN);
+  if (!info) {
+    return new ParleyError(code, "the agent service did not answer as expected", { cause: error });
+  }
+  const reason = info.reason.toLowerCase().replaceAll("_", "-");
+  const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
+  const violations = error
+    .findDetails(BadRequestSchema)
+    .flatMap((detail) => detail.fieldViolations.map(({ field, description }) => ({ field, description })));
+  return new ParleyError(code, error.rawMessage, {
+    cause: error,
+    ...(reason === code.replaceAll("_", "-") ? {} : { reason }),
+    ...(delay ? { retryAfterMs: Number(delay.seconds) * 1000 + delay.nanos / 1_000_000 } : {}),
+    ...(violations.length > 0 ? { details: { violations } } : {}),
+  });
+}
+
+/** Details that survive JSON, for `error` bodies inside a stream. */
+export function detailsAsStruct(error: ParleyError): JsonObject | undefined {
+  return error.details as JsonObject | undefined;
+}
