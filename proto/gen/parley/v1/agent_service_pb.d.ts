@@ -218,17 +218,11 @@ export declare type Restart = Message<"parley.v1.Restart"> & {
 export declare const RestartSchema: GenMessage<Restart>;
 
 /**
- * Says that a message was taken and has a task.
+ * Says that a message was taken; the envelope names its task and context.
  *
  * @generated from message parley.v1.Accepted
  */
 export declare type Accepted = Message<"parley.v1.Accepted"> & {
-  /**
-   * True when the same message was taken before and this stream follows its task.
-   *
-   * @generated from field: bool duplicate = 1;
-   */
-  duplicate: boolean;
 };
 
 /**
