@@ -1,0 +1,42 @@
+/** The port to whoever answers for an agent. */
+import type { JsonObject } from "@bufbuild/protobuf";
+import type { Agent } from "../../core/directory/agent.ts";
+import type { Deadline } from "../../core/resilience/deadline.ts";
+import type { Part } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
+import type { Content } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import type { ConversationTurn } from "../stores/conversation-memory.ts";
+
+/** A turn to be answered. */
+export interface AgentTurn {
+  readonly agent: Agent;
+  readonly content: Content;
+  /** What was said before in this context, oldest first. */
+  readonly history: readonly ConversationTurn[];
+  readonly deadline: Deadline;
+  readonly requestId: string;
+}
+
+/** What the durable log keeps of an answer beside its text. */
+export interface AnswerRecord {
+  model: string;
+  degraded?: string;
+  inputTokens?: number;
+  outputTokens?: number;
+  usageEstimated?: boolean;
+}
+
+/** One event of an answer in the making. */
+export type AgentEvent =
+  | { type: "text-delta"; text: string }
+  /** The text so far is void; it starts again. */
+  | { type: "restart"; reason: string }
+  /** The whole answer; last event. `metadata` goes out with the reply. */
+  | { type: "finish"; parts: Part[]; metadata: JsonObject; record: AnswerRecord };
+
+/**
+ * Answers turns. A stream that ends without throwing has yielded exactly one `finish`, as its last event. It
+ * throws ParleyError, or the signal's reason once `signal` has aborted.
+ */
+export interface AgentRunner {
+  answer(turn: AgentTurn, signal: AbortSignal): AsyncIterable<AgentEvent>;
+}

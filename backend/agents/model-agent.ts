@@ -1,0 +1,116 @@
+/**
+ * Answers with language models: assembles the prompt from the agent's configuration, its knowledge and the
+ * conversation, and lets the model manager find a model that answers.
+ */
+import { create } from "@bufbuild/protobuf";
+import type { ModelAgentConfig } from "../../core/directory/agent.ts";
+import { ParleyError } from "../../core/errors/parley-error.ts";
+import { textOf } from "../../core/messages/envelope.ts";
+import { PartSchema } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
+import type { Content } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import type { PassageRetriever } from "../knowledge/passage-retriever.ts";
+import type { ModelMessage } from "../llm/language-model.ts";
+import type { ManagedAnswer, ModelManager } from "../llm/model-manager.ts";
+import type { ModelRegistry } from "../llm/model-registry.ts";
+import type { AgentRunner, AgentTurn } from "./agent-runner.ts";
+
+/** Passages offered to the builtin model; it quotes the best of them. */
+const PASSAGES_MAX = 5;
+
+/** What a model agent works with. */
+export interface ModelAgentDependencies {
+  registry: ModelRegistry;
+  manager: ModelManager;
+  retriever: PassageRetriever;
+}
+
+/** Makes the runner for one agent's configuration. */
+export function createModelAgent(
+  config: ModelAgentConfig,
+  dependencies: ModelAgentDependencies,
+): AgentRunner {
+  const { registry, manager, retriever } = dependencies;
+  return {
+    async *answer(turn, signal) {
+      const question = questionOf(turn.content);
+      const [chain, passages] = await Promise.all([
+        Promise.all(
+          config.models.map(async (reference) => ({
+            model: await registry.resolve(reference, signal),
+            parameters: reference.parameters,
+            ...reference.limits,
+          })),
+        ),
+        config.knowledge
+          ? retriever.retrieve(
+              {
+                tenantId: turn.agent.tenantId,
+                collection: config.knowledge.collection,
+                query: question,
+                passagesMax: PASSAGES_MAX,
+              },
+              signal,
+            )
+          : [],
+      ]);
+      const request = {
+        messages: promptOf(config, turn, question),
+        passages,
+        presetReply: config.presetReply,
+      };
+      const answer = manager.answer({
+        chain,
+        request,
+        presetReply: config.presetReply,
+        deadline: turn.deadline,
+        signal,
+        requestId: turn.requestId,
+      });
+      for await (const event of answer) {
+        yield event.type === "finish" ? finish(event.answer) : event;
+      }
+    },
+  };
+}
+
+/** System prompt, conversation, question. */
+function promptOf(config: ModelAgentConfig, turn: AgentTurn, question: string): ModelMessage[] {
+  const system: ModelMessage[] = config.systemPrompt ? [{ role: "system", text: config.systemPrompt }] : [];
+  return [...system, ...turn.history, { role: "user", text: question }];
+}
+
+/** The text that a model is asked; models here read text and JSON, not files. */
+function questionOf(content: Content): string {
+  const unreadable = content.parts.find(({ content: { case: kind } }) => kind === "raw" || kind === "url");
+  if (unreadable) {
+    throw new ParleyError(
+      "invalid_argument",
+      "this agent reads text and data parts only; leave out parts with `raw` or `url`",
+    );
+  }
+  const data = content.parts.flatMap(({ content: part }) =>
+    part.case === "data" ? [JSON.stringify(part.value)] : [],
+  );
+  return [textOf(content), ...data].filter((text) => text !== "").join("\n");
+}
+
+function finish(answer: ManagedAnswer) {
+  const { text, model, finishReason, usage, degraded } = answer;
+  return {
+    type: "finish" as const,
+    parts: [create(PartSchema, { content: { case: "text", value: text }, mediaType: "text/plain" })],
+    metadata: {
+      model,
+      finishReason,
+      usage: { ...usage },
+      ...(degraded ? { degraded } : {}),
+    },
+    record: {
+      model,
+      inputTokens: usage.inputTokens,
+      outputTokens: usage.outputTokens,
+      usageEstimated: usage.estimated ?? false,
+      ...(degraded ? { degraded } : {}),
+    },
+  };
+}

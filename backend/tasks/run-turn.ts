@@ -1,0 +1,122 @@
+/**
+ * Runs one task: loads the conversation, lets the agent answer, records, and ends the task with exactly one last
+ * event. The reply is shown only after it is durable; when the log cannot take it in time, the reply goes out
+ * marked `recorded: false` and stays in the log's queue.
+ */
+import type { Logger } from "pino";
+import type { Agent } from "../../core/directory/agent.ts";
+import { ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
+import { textOf } from "../../core/messages/envelope.ts";
+import { type Deadline, deadlineExceeded } from "../../core/resilience/deadline.ts";
+import type { AgentEvent } from "../agents/agent-runner.ts";
+import type { AgentRunners } from "../agents/agent-runners.ts";
+import type { ConversationMemory } from "../stores/conversation-memory.ts";
+import type { Task } from "./task.ts";
+import type { RunTask } from "./task-engine.ts";
+import type { TurnRecorder } from "./turn-recorder.ts";
+
+/** How long a reply waits for the log. A healthy database takes milliseconds. */
+const RECORD_WAIT_MS_MAX = 1_000;
+
+/** What running a turn needs. */
+export interface RunTurnOptions {
+  runners: AgentRunners;
+  memory: ConversationMemory;
+  recorder: TurnRecorder;
+  logger: Logger;
+  /** Monotonic, milliseconds. */
+  now: () => number;
+}
+
+type FinishEvent = Extract<AgentEvent, { type: "finish" }>;
+
+/** Makes the function that runs tasks. */
+export function createRunTurn({ runners, memory, recorder, logger, now }: RunTurnOptions): RunTask {
+  /** Answers the task's message; its deltas and restarts become events as they come. */
+  async function answer(task: Task, agent: Agent, deadline: Deadline): Promise<FinishEvent> {
+    const { message, tenantId, requestId, signal } = task;
+    const content = contentOf(task);
+    const history = await memory.load({ tenantId, contextId: message.contextId }, signal);
+    const turn = { agent, content, history, deadline, requestId };
+    for await (const event of runners(agent).answer(turn, signal)) {
+      if (event.type === "finish") return event;
+      if (event.type === "restart") task.restart(event.reason);
+      else task.delta(event.text);
+    }
+    throw new Error(`agent "${agent.id}" ended its answer without finishing it`);
+  }
+
+  async function complete(task: Task, { parts, metadata, record }: FinishEvent, startedAtMs: number) {
+    const reply = task.reply(parts, metadata);
+    const recorded = await settles(
+      recorder.answer(task, reply, record, now() - startedAtMs),
+      RECORD_WAIT_MS_MAX,
+    );
+    if (!recorded) reply.metadata = { ...reply.metadata, recorded: false };
+    const text = textOf(contentOf(task));
+    await memory.append({ tenantId: task.tenantId, contextId: task.message.contextId }, [
+      { role: "user", text },
+      { role: "assistant", text: reply.text },
+    ]);
+    task.complete(reply);
+  }
+
+  async function fail(task: Task, thrown: unknown, startedAtMs: number) {
+    const error = toParleyError(task.signal.aborted ? task.signal.reason : thrown);
+    await settles(recorder.failure(task, error, now() - startedAtMs), RECORD_WAIT_MS_MAX);
+    if (error.code === "canceled") task.endCanceled();
+    else task.fail(error);
+    return error;
+  }
+
+  /** Whether the promise resolves in time; a rejection is logged and counts as "no". */
+  async function settles(promise: Promise<void>, waitMs: number): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<boolean>((resolve) => {
+      timer = setTimeout(resolve, waitMs, false);
+    });
+    const settled = promise.then(
+      () => true,
+      (error) => {
+        logger.error({ err: error }, "a turn could not be recorded");
+        return false;
+      },
+    );
+    const inTime = await Promise.race([settled, timeout]);
+    clearTimeout(timer);
+    return inTime;
+  }
+
+  return async (task, agent, deadline) => {
+    const startedAtMs = now();
+    const timer = setTimeout(() => task.stop(deadlineExceeded()), deadline.remainingMs());
+    const fields = { requestId: task.requestId, taskId: task.id, tenantId: task.tenantId, agentId: agent.id };
+    recorder
+      .question(task)
+      .catch((error) => logger.error({ ...fields, err: error }, "a message could not be recorded"));
+    try {
+      task.signal.throwIfAborted();
+      const finish = await answer(task, agent, deadline);
+      await complete(task, finish, startedAtMs);
+      logger.info(
+        { ...fields, ...finish.record, durationMs: Math.round(now() - startedAtMs) },
+        "turn answered",
+      );
+    } catch (thrown) {
+      const error = await fail(task, thrown, startedAtMs);
+      logger.warn(
+        { ...fields, code: error.code, reason: error.reason, err: error.cause ?? error },
+        "turn failed",
+      );
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+}
+
+/** A task's message has a content: it was checked before it was accepted. */
+function contentOf(task: Task) {
+  const { body } = task.message;
+  if (body.case === "content") return body.value;
+  throw new ParleyError("internal", "a message without content became a task");
+}

@@ -1,0 +1,186 @@
+/**
+ * Takes messages, makes each a task, runs it and lets any number of callers follow it. A caller that leaves stops
+ * following; only a cancel, the task's own deadline or the end of the process stops the work.
+ */
+import { createHash } from "node:crypto";
+import { toBinary } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { Principal } from "../../core/auth/principal.ts";
+import type { Agent } from "../../core/directory/agent.ts";
+import type { Directory } from "../../core/directory/directory.ts";
+import { ParleyError } from "../../core/errors/parley-error.ts";
+import { resolveSender } from "../../core/messages/resolve-sender.ts";
+import { Deadline } from "../../core/resilience/deadline.ts";
+import { type A2AMessage, A2AMessageSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import { ContextQueue } from "./context-queue.ts";
+import { Task } from "./task.ts";
+import { TASK_STORE_LIMITS, TaskStore } from "./task-store.ts";
+
+/** A message to be answered; it has been validated and its text expanded. */
+export interface AcceptRequest {
+  message: A2AMessage;
+  principal: Principal;
+  requestId: string;
+  /** What is left of the caller's time, milliseconds; undefined when it set no limit. */
+  budgetMs: number | undefined;
+}
+
+/** Runs an accepted task to its last event. Never rejects. */
+export type RunTask = (task: Task, agent: Agent, deadline: Deadline) => Promise<void>;
+
+/** What the engine works with. */
+export interface TaskEngineOptions {
+  directory: Directory;
+  run: RunTask;
+  /** Longest time for one turn, milliseconds, waiting for its context included. */
+  turnTimeoutMs: number;
+  /** Tasks waiting or running at once; over it messages are refused with `resource_exhausted`. */
+  tasksInFlightMax: number;
+  /** Unix epoch, milliseconds. */
+  now: () => number;
+  /** Monotonic, milliseconds. */
+  monotonicNow: () => number;
+}
+
+/** How long a caller should wait when the engine is full or draining. */
+const BUSY_RETRY_AFTER_MS = 1_000;
+
+/** The task engine of one backend process. */
+export class TaskEngine {
+  readonly #options: TaskEngineOptions;
+  readonly #store: TaskStore;
+  readonly #contexts = new ContextQueue();
+  readonly #inFlight = new Map<Task, Promise<void>>();
+  #draining = false;
+
+  constructor(options: TaskEngineOptions) {
+    this.#options = options;
+    this.#store = new TaskStore(TASK_STORE_LIMITS, options.now);
+  }
+
+  /**
+   * Takes a message. The same message sent again (tenant, sender, message id) gives the task it already has.
+   *
+   * @throws ParleyError `not_found` (no such agent for this tenant), `permission_denied` (sender), `conflict`
+   *   (same id, other content), `resource_exhausted` (full), `unavailable` (draining, directory gone)
+   */
+  async accept(request: AcceptRequest): Promise<Task> {
+    const { message, principal } = request;
+    message.senderId = resolveSender(message.senderId, principal);
+    const payloadHash = hashPayload(message);
+    const known = this.#findDuplicate(request, payloadHash);
+    if (known) return known;
+    this.#admit();
+    const agent = await this.#options.directory.findAgent(principal.tenantId, message.receiverId);
+    if (!agent) throw agentNotFound(message.receiverId);
+    const taken = this.#findDuplicate(request, payloadHash);
+    if (taken) return taken;
+    this.#admit();
+    return this.#start(request, agent, payloadHash);
+  }
+
+  /** @throws ParleyError `not_found` when there is no such task, or it is not the caller's */
+  find(principal: Principal, taskId: string): Task {
+    const task = this.#store.findOwn(principal.tenantId, principal.subject, taskId);
+    if (task) return task;
+    throw new ParleyError(
+      "not_found",
+      `there is no task "${taskId}", or it ended too long ago to be followed`,
+    );
+  }
+
+  /** The caller's task that answers a message of its own; undefined when there is none. */
+  findByMessage(principal: Principal, messageId: string): Task | undefined {
+    return this.#store.findByMessage(principal.tenantId, principal.subject, messageId)?.task;
+  }
+
+  /**
+   * Takes no more messages and waits for the tasks in flight; those that have not ended when `graceSignal` aborts
+   * are failed with `unavailable`.
+   */
+  async drain(graceSignal: AbortSignal): Promise<void> {
+    this.#draining = true;
+    const stopAll = () => {
+      for (const task of this.#inFlight.keys()) task.stop(drainingError());
+    };
+    graceSignal.addEventListener("abort", stopAll, { once: true });
+    if (graceSignal.aborted) stopAll();
+    await Promise.all(this.#inFlight.values());
+    graceSignal.removeEventListener("abort", stopAll);
+  }
+
+  #findDuplicate({ message, principal }: AcceptRequest, payloadHash: string): Task | undefined {
+    if (message.messageId === "") return undefined;
+    const stored = this.#store.findByMessage(principal.tenantId, message.senderId, message.messageId);
+    if (!stored) return undefined;
+    if (stored.payloadHash === payloadHash) return stored.task;
+    throw new ParleyError(
+      "conflict",
+      `message id "${message.messageId}" was used for another message; give every message its own id`,
+    );
+  }
+
+  #admit(): void {
+    if (this.#draining) throw drainingError();
+    if (this.#inFlight.size < this.#options.tasksInFlightMax) return;
+    throw new ParleyError("resource_exhausted", "too many messages are being answered at the moment", {
+      retryable: true,
+      retryAfterMs: BUSY_RETRY_AFTER_MS,
+    });
+  }
+
+  #start(
+    { message, principal, requestId, budgetMs }: AcceptRequest,
+    agent: Agent,
+    payloadHash: string,
+  ): Task {
+    message.messageId ||= crypto.randomUUID();
+    message.contextId ||= crypto.randomUUID();
+    message.createdAt = timestampFromMs(this.#options.now());
+    const task = new Task({
+      id: crypto.randomUUID(),
+      tenantId: principal.tenantId,
+      message,
+      requestId,
+      now: this.#options.now,
+    });
+    this.#store.add(task, payloadHash);
+    task.accept();
+    const turnBudgetMs = Math.min(this.#options.turnTimeoutMs, budgetMs ?? Number.POSITIVE_INFINITY);
+    const deadline = Deadline.after(turnBudgetMs, this.#options.monotonicNow);
+    const contextKey = `${principal.tenantId}\n${message.contextId}`;
+    const done = this.#contexts
+      .enqueue(contextKey, () => this.#options.run(task, agent, deadline))
+      .finally(() => {
+        this.#inFlight.delete(task);
+        this.#store.markFinished(task);
+      });
+    this.#inFlight.set(task, done);
+    return task;
+  }
+}
+
+/** The words are the same whether the agent does not exist or belongs to another tenant. */
+function agentNotFound(receiverId: string): ParleyError {
+  return new ParleyError(
+    "not_found",
+    `there is no agent "${receiverId}"; GET /api/v1/agents lists the agents you can reach`,
+    { reason: "agent-not-found" },
+  );
+}
+
+function drainingError(): ParleyError {
+  return new ParleyError("unavailable", "this backend is shutting down; try again", {
+    reason: "draining",
+    retryable: true,
+    retryAfterMs: BUSY_RETRY_AFTER_MS,
+  });
+}
+
+/** What makes two messages under one id the same: who they are for, their conversation and what they say. */
+function hashPayload(message: A2AMessage): string {
+  const { receiverId, contextId, body } = message;
+  const payload: A2AMessage = { ...message, receiverId, contextId, body, messageId: "", senderId: "" };
+  delete payload.createdAt;
+  return createHash("sha256").update(toBinary(A2AMessageSchema, payload)).digest("base64");
+}
