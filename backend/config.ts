@@ -1,0 +1,53 @@
+/** The backend's environment, read once: checked, with every problem reported together, and frozen. */
+import { z } from "zod";
+import { BACKEND_TOKEN_SECRET_BYTES_MIN } from "../core/auth/backend-token.ts";
+
+const port = z.coerce.number().int().min(0).max(65_535);
+const positive = z.coerce.number().int().min(1);
+const flag = z.enum(["true", "false"]).transform((text) => text === "true");
+/** `FOO=` in an environment file means the same as no line at all. */
+const absentWhenEmpty = (value: unknown) => (value === "" ? undefined : value);
+const optional = <T extends z.ZodType>(schema: T) => z.preprocess(absentWhenEmpty, schema.optional());
+const withDefault = <T extends z.ZodType>(schema: T, text: string) =>
+  z.preprocess((value) => absentWhenEmpty(value) ?? text, schema);
+
+/** Every variable, what it must be, its default. The effect of each stands in `.env.example`. */
+const environmentSchema = z.object({
+  BACKEND_HOST: withDefault(z.string(), "127.0.0.1"),
+  BACKEND_PORT: withDefault(port, "8080"),
+  BACKEND_TOKEN_SECRET: optional(z.string().min(BACKEND_TOKEN_SECRET_BYTES_MIN)),
+  DATABASE_URL: optional(z.url({ protocol: /^postgres(ql)?$/ })),
+  DATA_DIRECTORY: withDefault(z.string(), ".parley"),
+  DEVELOPMENT_KEY_FILE: optional(z.string()),
+  DRAIN_GRACE_MS: withDefault(positive, "25000"),
+  GRPC_REFLECTION: withDefault(flag, "true"),
+  LOG_LEVEL: withDefault(z.enum(["trace", "debug", "info", "warn", "error", "silent"]), "info"),
+  MESSAGE_BYTES_MAX: withDefault(positive, "2097152"),
+  NEON_ENDPOINT_PORT: withDefault(port, "0"),
+  NEON_ENDPOINT_SECRET: optional(z.string().min(32)),
+  OLLAMA_HOST: withDefault(z.string(), "http://127.0.0.1:11434"),
+  OLLAMA_MODEL: optional(z.string()),
+  OPENAI_API_KEY: optional(z.string()),
+  OPENAI_BASE_URL: optional(z.url({ protocol: /^https?$/ })),
+  OPENAI_MODEL: optional(z.string()),
+  TASKS_IN_FLIGHT_MAX: withDefault(positive, "1024"),
+  TURN_TIMEOUT_MS: withDefault(positive, "120000"),
+});
+
+/** Names of the variables that the backend knows. */
+export const BACKEND_VARIABLES = Object.keys(environmentSchema.shape);
+
+/** The checked environment, by variable. */
+export type BackendConfig = Readonly<z.output<typeof environmentSchema>>;
+
+/**
+ * Reads the environment.
+ *
+ * @throws Error whose message lists every variable that is wrong and what is expected; never a value
+ */
+export function readBackendConfig(environment: Record<string, string | undefined>): BackendConfig {
+  const result = environmentSchema.safeParse(environment);
+  if (result.success) return Object.freeze(result.data);
+  const problems = result.error.issues.map((issue) => `  ${issue.path.join(".")}: ${issue.message}`);
+  throw new Error(`the backend's environment is wrong (see .env.example):\n${problems.join("\n")}`);
+}
