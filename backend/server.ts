@@ -32,6 +32,8 @@ const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 const HEADERS_TIMEOUT_MS = 10_000;
 /** For the request's body; answers may stream for longer. */
 const REQUEST_TIMEOUT_MS = 60_000;
+/** Of a request that was answered before its end; past it the connection is cut. */
+const UNREAD_BYTES_MAX = 8 * 1024 * 1024;
 /** Streams per HTTP/2 connection; a client with more opens another connection. */
 const CONCURRENT_STREAMS_MAX = 256;
 
@@ -43,7 +45,10 @@ export async function listen(handler: RequestHandler, host: string, port: number
       headersTimeout: HEADERS_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
     },
-    handler,
+    (request, response) => {
+      drainUnread(request, response);
+      handler(request, response);
+    },
   );
   const http2Server = http2.createServer(
     { settings: { maxConcurrentStreams: CONCURRENT_STREAMS_MAX } },
@@ -85,6 +90,25 @@ export async function listen(handler: RequestHandler, host: string, port: number
       for (const socket of sockets) socket.destroy();
     },
   };
+}
+
+/**
+ * Reads on after an answer that did not wait for the whole request, up to a bound: otherwise the rest of it stands
+ * in the way of the connection's next request, which hangs. Connect leaves its loop over the body early, and
+ * leaving destroys the request, after which Node reads nothing more; so the loop is given an iterator that does not.
+ */
+function drainUnread(request: http.IncomingMessage, response: http.ServerResponse): void {
+  const iterator = () => request.iterator({ destroyOnReturn: false });
+  Object.defineProperty(request, Symbol.asyncIterator, { value: iterator });
+  response.on("finish", () => {
+    if (request.readableEnded) return;
+    let drainedBytes = 0;
+    request.on("data", (chunk: Buffer) => {
+      drainedBytes += chunk.byteLength;
+      if (drainedBytes > UNREAD_BYTES_MAX) request.destroy();
+    });
+    request.resume();
+  });
 }
 
 /** Reads just enough of a connection to tell the protocol, and puts it back. */

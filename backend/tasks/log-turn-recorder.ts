@@ -1,0 +1,50 @@
+/** Writes turns to the durable log: the question, and the reply or the reason why there is none. */
+import { toJson } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import type { JsonValue } from "../../core/errors/parley-error.ts";
+import type { LogEntry, MessageLog } from "../../core/log/message-log.ts";
+import { type A2AMessage, ContentSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import type { Task } from "./task.ts";
+import type { TurnRecorder } from "./turn-recorder.ts";
+
+/** Makes a recorder over a log; `now` is the Unix epoch, milliseconds. */
+export function createLogTurnRecorder(log: MessageLog, now: () => number): TurnRecorder {
+  return {
+    question: (task) => log.append({ ...common(task, task.message, now), role: "user" }),
+
+    answer: (task, reply, record, durationMs) =>
+      log.append({
+        ...common(task, reply, now),
+        ...record,
+        role: "agent",
+        inReplyTo: reply.inReplyTo,
+        durationMs: Math.round(durationMs),
+      }),
+
+    failure: (task, error, durationMs) =>
+      log.append({
+        ...common(task, task.reply([], {}), now),
+        role: "agent",
+        content: null,
+        inReplyTo: task.message.messageId,
+        errorCode: error.code,
+        durationMs: Math.round(durationMs),
+      }),
+  };
+}
+
+function common(task: Task, message: A2AMessage, now: () => number): Omit<LogEntry, "role"> {
+  const { messageId, contextId, senderId, receiverId, createdAt, metadata, body } = message;
+  return {
+    tenantId: task.tenantId,
+    messageId,
+    taskId: task.id,
+    contextId,
+    senderId,
+    receiverId,
+    content: body.case === "content" ? (toJson(ContentSchema, body.value) as JsonValue) : null,
+    ...(metadata ? { metadata: metadata as { [key: string]: JsonValue } } : {}),
+    requestId: task.requestId,
+    createdAtMs: createdAt ? timestampMs(createdAt) : now(),
+  };
+}
