@@ -21,7 +21,7 @@ const environmentSchema = z.object({
   DEVELOPMENT_KEY_FILE: optional(z.string()),
   DRAIN_GRACE_MS: withDefault(positive, "25000"),
   GRPC_REFLECTION: withDefault(flag, "true"),
-  LOG_LEVEL: withDefault(z.enum(["trace", "debug", "info", "warn", "error", "silent"]), "info"),
+  LOG_LEVEL: withDefault(z.enum(["debug", "info", "warn", "error", "silent"]), "info"),
   MESSAGE_BYTES_MAX: withDefault(positive, "2097152"),
   NEON_ENDPOINT_PORT: withDefault(port, "0"),
   NEON_ENDPOINT_SECRET: optional(z.string().min(32)),

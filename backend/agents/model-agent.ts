@@ -9,8 +9,9 @@ import { textOf } from "../../core/messages/envelope.ts";
 import { PartSchema } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import type { Content } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { PassageRetriever } from "../knowledge/passage-retriever.ts";
+import type { Answer } from "../llm/answer-event.ts";
 import type { ModelMessage } from "../llm/language-model.ts";
-import type { ManagedAnswer, ModelManager } from "../llm/model-manager.ts";
+import type { ModelManager } from "../llm/model-manager.ts";
 import type { ModelRegistry } from "../llm/model-registry.ts";
 import type { AgentRunner, AgentTurn } from "./agent-runner.ts";
 
@@ -20,7 +21,8 @@ const PASSAGES_MAX = 5;
 /** What a model agent works with. */
 export interface ModelAgentDependencies {
   registry: ModelRegistry;
-  manager: ModelManager;
+  /** The manager for one turn; it reports the turn's attempts. */
+  managerFor: (turn: AgentTurn) => ModelManager;
   retriever: PassageRetriever;
 }
 
@@ -29,18 +31,12 @@ export function createModelAgent(
   config: ModelAgentConfig,
   dependencies: ModelAgentDependencies,
 ): AgentRunner {
-  const { registry, manager, retriever } = dependencies;
+  const { registry, managerFor, retriever } = dependencies;
   return {
     async *answer(turn, signal) {
       const question = questionOf(turn.content);
       const [chain, passages] = await Promise.all([
-        Promise.all(
-          config.models.map(async (reference) => ({
-            model: await registry.resolve(reference, signal),
-            parameters: reference.parameters,
-            ...reference.limits,
-          })),
-        ),
+        registry.resolveChain(config.models, signal),
         config.knowledge
           ? retriever.retrieve(
               {
@@ -53,18 +49,12 @@ export function createModelAgent(
             )
           : [],
       ]);
-      const request = {
-        messages: promptOf(config, turn, question),
-        passages,
-        presetReply: config.presetReply,
-      };
-      const answer = manager.answer({
+      const answer = managerFor(turn).answer({
         chain,
-        request,
+        request: { messages: promptOf(config, turn, question), passages },
         presetReply: config.presetReply,
         deadline: turn.deadline,
         signal,
-        requestId: turn.requestId,
       });
       for await (const event of answer) {
         yield event.type === "finish" ? finish(event.answer) : event;
@@ -94,7 +84,7 @@ function questionOf(content: Content): string {
   return [textOf(content), ...data].filter((text) => text !== "").join("\n");
 }
 
-function finish(answer: ManagedAnswer) {
+function finish(answer: Answer) {
   const { text, model, finishReason, usage, degraded } = answer;
   return {
     type: "finish" as const,

@@ -1,0 +1,167 @@
+/**
+ * The composition root of the backend: the only place that knows which adapters are in use. Starts what has to run
+ * and ends it in the right order.
+ */
+
+import { setTimeout as setTimeoutPromise } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Logger } from "pino";
+import { importBackendTokenSecret } from "../core/auth/backend-token.ts";
+import { CachedDirectory } from "../core/directory/cached-directory.ts";
+import { SqlDirectory } from "../core/directory/sql-directory.ts";
+import { sleep } from "../core/resilience/full-jitter.ts";
+import { AgentService } from "../proto/gen/parley/v1/agent_service_pb.js";
+import type { AgentTurn } from "./agents/agent-runner.ts";
+import { createAgentRunners } from "./agents/agent-runners.ts";
+import type { BackendConfig } from "./config.ts";
+import { MemoryPassageIndex } from "./knowledge/memory-passage-index.ts";
+import { PROJECT_COLLECTION, readProjectDocuments } from "./knowledge/project-documents.ts";
+import { ModelManager } from "./llm/model-manager.ts";
+import { ModelRegistry } from "./llm/model-registry.ts";
+import { type OpenDatabase, openDatabase } from "./open-database.ts";
+import { HealthStatus } from "./rpc/health-service.ts";
+import { createRequestHandler } from "./rpc/request-handler.ts";
+import { listen } from "./server.ts";
+import { createMemoryConversationMemory } from "./stores/memory-conversation-memory.ts";
+import { GroupCommitLog } from "./stores/message-log.ts";
+import { migrate, readMigrations } from "./stores/migrate.ts";
+import { seedDevelopmentKey, seedDirectory } from "./stores/seed.ts";
+import { SqlMessageLogStore } from "./stores/sql-message-log.ts";
+import { createLogTurnRecorder } from "./tasks/log-turn-recorder.ts";
+import { createRunTurn } from "./tasks/run-turn.ts";
+import { TaskEngine } from "./tasks/task-engine.ts";
+
+/** A backend that serves. */
+export interface Backend {
+  readonly port: number;
+  readonly edgeAccess: OpenDatabase["edgeAccess"];
+  /** Ends it: turns in flight get `graceMs`, what was recorded is written, everything is closed. */
+  drain(graceMs: number): Promise<void>;
+}
+
+/** The project's own directory: its README and documents are what the agent `guide` knows. */
+const PROJECT_DIRECTORY = fileURLToPath(new URL("..", import.meta.url));
+/** Callers may ask for more time than a turn gets, not for more than this multiple of it. */
+const TIMEOUT_FACTOR_MAX = 5;
+/** After the last turn has ended, its answer has this long to reach its caller. */
+const ANSWER_FLUSH_MS = 1_000;
+/** What waits to be recorded has this long to be written. */
+const LOG_DRAIN_MS = 5_000;
+
+/** Builds and starts everything; what was started is ended again when a later part fails. */
+export async function composeBackend(config: BackendConfig, logger: Logger): Promise<Backend> {
+  const database = await openDatabase(config, logger);
+  try {
+    return await serve(config, logger, database);
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+async function serve(config: BackendConfig, logger: Logger, database: OpenDatabase): Promise<Backend> {
+  await prepareDatabase(config, logger, database);
+  const monotonicNow = () => performance.now();
+  const stored = new SqlDirectory(database.client, (agent) =>
+    logger.warn(agent, "an agent is left out: its configuration is invalid"),
+  );
+  const directory = new CachedDirectory(stored, { now: monotonicNow, coalesce: true });
+  const log = new GroupCommitLog({
+    store: new SqlMessageLogStore(database.client),
+    random: Math.random,
+    onFailure: ({ error, ...failure }) => logger.error({ ...failure, err: error }, "the message log failed"),
+  });
+  const engine = new TaskEngine({
+    directory,
+    run: createRunTurn({
+      runners: createAgentRunners(await createModelDependencies(config, logger, monotonicNow)),
+      memory: createMemoryConversationMemory(),
+      recorder: createLogTurnRecorder(log, Date.now),
+      logger,
+      now: monotonicNow,
+    }),
+    turnTimeoutMs: config.TURN_TIMEOUT_MS,
+    tasksInFlightMax: config.TASKS_IN_FLIGHT_MAX,
+    now: Date.now,
+    monotonicNow,
+  });
+  const health = new HealthStatus([AgentService.typeName]);
+  const shutdown = new AbortController();
+  const secret = config.BACKEND_TOKEN_SECRET;
+  const handler = createRequestHandler({
+    engine,
+    directory,
+    health,
+    logger,
+    backendTokenKey: secret === undefined ? undefined : await importBackendTokenSecret(secret),
+    reflection: config.GRPC_REFLECTION,
+    messageBytesMax: config.MESSAGE_BYTES_MAX,
+    timeoutMsMax: config.TURN_TIMEOUT_MS * TIMEOUT_FACTOR_MAX,
+    shutdownSignal: shutdown.signal,
+    now: Date.now,
+    monotonicNow,
+  });
+  const server = await listen(handler, config.BACKEND_HOST, config.BACKEND_PORT);
+
+  return {
+    port: server.port,
+    edgeAccess: database.edgeAccess,
+    async drain(graceMs) {
+      health.stopServing();
+      server.stopAccepting();
+      const grace = AbortSignal.timeout(graceMs);
+      await engine.drain(grace);
+      // Replies are on their way now; whoever still holds a connection open after the grace period loses it.
+      const cut = setTimeout(() => shutdown.abort(shuttingDown()), ANSWER_FLUSH_MS);
+      await Promise.race([server.closed, setTimeoutPromise(2 * ANSWER_FLUSH_MS)]);
+      clearTimeout(cut);
+      server.destroy();
+      await log.drain(AbortSignal.timeout(LOG_DRAIN_MS));
+      await database.close();
+    },
+  };
+}
+
+async function prepareDatabase(
+  config: BackendConfig,
+  logger: Logger,
+  { client }: OpenDatabase,
+): Promise<void> {
+  const applied = await migrate(client, await readMigrations());
+  if (applied.length > 0) logger.info({ applied }, "database migrated");
+  await seedDirectory(client);
+  if (config.DEVELOPMENT_KEY_FILE === undefined) return;
+  const { isNew } = await seedDevelopmentKey(client, config.DEVELOPMENT_KEY_FILE, Date.now());
+  if (isNew) logger.info({ file: config.DEVELOPMENT_KEY_FILE }, "development key made");
+}
+
+async function createModelDependencies(config: BackendConfig, logger: Logger, now: () => number) {
+  const retriever = new MemoryPassageIndex();
+  const { documents, skipped } = await readProjectDocuments(PROJECT_DIRECTORY);
+  if (skipped.length > 0) logger.warn({ skipped }, "documents were left out");
+  retriever.replaceCollection({ tenantId: undefined, collection: PROJECT_COLLECTION }, documents);
+  const registry = new ModelRegistry({
+    config: {
+      openai: { apiKey: config.OPENAI_API_KEY, baseUrl: config.OPENAI_BASE_URL, model: config.OPENAI_MODEL },
+      ollama: { host: config.OLLAMA_HOST, model: config.OLLAMA_MODEL },
+    },
+    now,
+  });
+  const managerFor = ({ requestId, agent }: AgentTurn) =>
+    new ModelManager({
+      now,
+      random: Math.random,
+      sleep,
+      onAttempt: (attempt, failure) => {
+        if (!failure) return;
+        const fields = { requestId, tenantId: agent.tenantId, agentId: agent.id, ...attempt };
+        logger.warn({ ...fields, err: failure.cause ?? failure }, "model attempt failed");
+      },
+    });
+  return { registry, retriever, managerFor };
+}
+
+function shuttingDown(): ConnectError {
+  return new ConnectError("this backend is shutting down; try again", Code.Unavailable);
+}

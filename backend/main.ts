@@ -1,0 +1,55 @@
+/**
+ * The backend's process: reads the configuration, composes, listens, tells its parent, and drains on SIGTERM, Ctrl-C
+ * or the end of its parent. Exits 1 with a message when it cannot start.
+ */
+import { pino } from "pino";
+import { composeBackend } from "./composition.ts";
+import { readBackendConfig } from "./config.ts";
+
+/** After the grace period and what follows it: nothing may keep the process from ending. */
+const HARD_EXIT_MARGIN_MS = 10_000;
+
+/** What a parent process is told once the backend serves. */
+export interface ReadyMessage {
+  type: "ready";
+  /** Base URL of the port. */
+  address: string;
+  /** What a local edge needs to read the database. */
+  databaseUrl: string | undefined;
+  neonEndpoint: string | undefined;
+}
+
+async function main(): Promise<void> {
+  const config = readBackendConfig(process.env);
+  const logger = pino({ level: config.LOG_LEVEL, base: { service: "backend" } });
+  const backend = await composeBackend(config, logger);
+  const host = config.BACKEND_HOST.includes(":") ? `[${config.BACKEND_HOST}]` : config.BACKEND_HOST;
+  const ready: ReadyMessage = {
+    type: "ready",
+    address: `http://${host}:${backend.port}`,
+    databaseUrl: backend.edgeAccess?.connectionString,
+    neonEndpoint: backend.edgeAccess?.fetchEndpoint,
+  };
+  logger.info({ address: ready.address }, "backend ready");
+  process.send?.(ready);
+
+  let draining = false;
+  const end = async (why: string) => {
+    if (draining) return;
+    draining = true;
+    logger.info({ why }, "backend draining");
+    setTimeout(() => process.exit(1), config.DRAIN_GRACE_MS + HARD_EXIT_MARGIN_MS).unref();
+    await backend.drain(config.DRAIN_GRACE_MS);
+    logger.info("backend ended");
+    process.exit(0);
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => end(signal).catch(fail));
+  process.on("disconnect", () => end("parent ended").catch(fail));
+}
+
+function fail(error: unknown): void {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+}
+
+main().catch(fail);
