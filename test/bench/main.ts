@@ -1,0 +1,68 @@
+/**
+ * `npm run bench`: the mock provider (20 ms to its answer) called directly, through the backend alone over gRPC, and
+ * through edge and backend; one table with ratios, and the machine's noise. Loopback only, bounded, ends by itself.
+ * `npm run bench -- --quick` is a short run.
+ */
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { startGateway } from "../support/gateway.ts";
+import { type LoadResult, runLoad } from "./load.ts";
+import { MOCK_LATENCY_MS, MOCK_MODEL } from "./mock-settings.ts";
+import { type Row, renderReport } from "./report.ts";
+import { backendTarget, directTarget, edgeTarget, type Target } from "./targets.ts";
+
+const CONNECTIONS = [1, 16, 64];
+/** A run ends after this many requests, however long it has. */
+const REQUESTS_MAX = 100_000;
+/** The direct runs at the middle load are repeated between the others; their spread is the machine's noise. */
+const NOISE_CONNECTIONS = 16;
+
+const quick = process.argv.includes("--quick");
+const durationMs = quick ? 1_500 : 6_000;
+const warmUpMs = quick ? 500 : 2_000;
+const streamedMs = quick ? 1_000 : 3_000;
+
+const mock = fork(fileURLToPath(new URL("mock-provider.ts", import.meta.url)));
+const [{ url: mockUrl }] = (await once(mock, "message")) as [{ url: string }];
+const gateway = await startGateway({
+  environment: {
+    OPENAI_BASE_URL: mockUrl,
+    OPENAI_API_KEY: "bench",
+    OPENAI_MODEL: MOCK_MODEL,
+    LOG_LEVEL: "warn",
+  },
+});
+
+try {
+  const rows: Row[] = [];
+  const noise: LoadResult[] = [];
+  for (const connections of CONNECTIONS) {
+    const targets: Target[] = [
+      directTarget(mockUrl, MOCK_MODEL, connections),
+      backendTarget(gateway.backendUrl, gateway.key, connections),
+      edgeTarget(gateway.url, gateway.key, connections),
+    ];
+    for (const target of targets) {
+      process.stderr.write(`${target.name}, ${connections} connections …\n`);
+      await runLoad(target.whole, { connections, durationMs: warmUpMs, requestsMax: REQUESTS_MAX });
+      const whole = await runLoad(target.whole, { connections, durationMs, requestsMax: REQUESTS_MAX });
+      const streamed = await runLoad(target.streamed, {
+        connections,
+        durationMs: streamedMs,
+        requestsMax: REQUESTS_MAX,
+      });
+      rows.push({ target: target.name, connections, whole, streamed });
+      await target.close();
+      const direct = directTarget(mockUrl, MOCK_MODEL, NOISE_CONNECTIONS);
+      const options = { connections: NOISE_CONNECTIONS, durationMs: streamedMs, requestsMax: REQUESTS_MAX };
+      noise.push(await runLoad(direct.whole, options));
+      await direct.close();
+    }
+  }
+  console.log(renderReport(rows, noise, MOCK_LATENCY_MS));
+} finally {
+  await gateway.stop();
+  gateway.remove();
+  mock.disconnect();
+}
