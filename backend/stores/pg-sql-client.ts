@@ -1,0 +1,113 @@
+/** PostgreSQL through node-postgres: a bounded pool whose failures are ours, and that no idle error brings down. */
+import pg from "pg";
+import { abortable, abortFailure } from "../../core/directory/abortable.ts";
+import type { SqlParam } from "../../core/directory/sql-client.ts";
+import { databaseUnavailable, statementFailure } from "../../core/directory/sql-failure.ts";
+import { ParleyError } from "../../core/errors/parley-error.ts";
+import { toStatementError } from "./raw-sql-executor.ts";
+import type { SqlDatabase } from "./sql-database.ts";
+
+/** A PostgreSQL server allows 100 connections by default; several backends share them. */
+const CONNECTIONS_MAX = 10;
+/** Statements waiting for a connection; more would be answered after their callers have gone. */
+const WAITING_MAX = 1_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+const STATEMENT_TIMEOUT_MS = 10_000;
+/** The server's own timeout comes first; this one is for a server that does not answer at all. */
+const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 2_000;
+const SCRIPT_TIMEOUT_MS = 600_000;
+const IDLE_TIMEOUT_MS = 30_000;
+
+/** Where the database is, and who hears of trouble that belongs to no call. */
+export interface PgSqlClientOptions {
+  /** `postgres://…`; a secret. */
+  readonly connectionString: string;
+  /** Shown in `pg_stat_activity`. Default `parley-backend`. */
+  readonly applicationName?: string;
+  /** An idle connection broke; the pool has already dropped it. */
+  readonly onIdleError: (error: Error) => void;
+}
+
+/** {@link SqlDatabase} over a pool of connections. Connects when first asked. */
+export class PgSqlClient implements SqlDatabase {
+  /** For {@link PgRawSqlExecutor}, which shares the connections. */
+  readonly pool: pg.Pool;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: PgSqlClientOptions) {
+    this.pool = new pg.Pool({
+      connectionString: options.connectionString,
+      application_name: options.applicationName ?? "parley-backend",
+      max: CONNECTIONS_MAX,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      idleTimeoutMillis: IDLE_TIMEOUT_MS,
+      query_timeout: ANSWER_TIMEOUT_MS,
+      keepAlive: true,
+      // PgBouncer, which Neon's pooled addresses lead to, refuses connections that ask for it.
+      ...(isPooledAddress(options.connectionString) ? {} : { statement_timeout: STATEMENT_TIMEOUT_MS }),
+    });
+    this.pool.on("error", options.onIdleError);
+  }
+
+  async query<Row extends object>(
+    text: string,
+    params: readonly SqlParam[],
+    signal?: AbortSignal,
+  ): Promise<Row[]> {
+    if (signal?.aborted) throw abortFailure(signal);
+    this.#checkRoom();
+    try {
+      const statement = singleStatement(text, params);
+      const result = await abortable(this.pool.query<Row & pg.QueryResultRow>(statement), signal);
+      return result.rows;
+    } catch (error) {
+      throw toSqlFailure(error);
+    }
+  }
+
+  async runScript(sql: string): Promise<void> {
+    try {
+      // Without parameters it goes as one simple query, which the server runs as one transaction.
+      await this.pool.query({ text: sql, query_timeout: SCRIPT_TIMEOUT_MS } as pg.QueryConfig);
+    } catch (error) {
+      throw toSqlFailure(error);
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.pool.end();
+    return this.#closing;
+  }
+
+  #checkRoom(): void {
+    if (this.pool.waitingCount >= WAITING_MAX) {
+      throw databaseUnavailable(new Error(`${WAITING_MAX} statements already wait for a connection`));
+    }
+  }
+}
+
+/**
+ * A statement for the extended protocol, which takes only one at a time. Left to itself, node-postgres sends a
+ * text without parameters by the simple protocol, which runs all that it finds.
+ */
+export function singleStatement(text: string, params: readonly unknown[]): pg.QueryConfig {
+  return { text, values: [...params], queryMode: "extended" } as pg.QueryConfig;
+}
+
+/** What a failure of node-postgres means to the caller. */
+export function toSqlFailure(error: unknown): ParleyError {
+  if (error instanceof ParleyError) return error;
+  const statementError = toStatementError(error);
+  if (statementError) return statementFailure(statementError.sqlState, error);
+  if (error instanceof TypeError) {
+    return new ParleyError("internal", "internal error: a statement could not be sent", { cause: error });
+  }
+  // Refused, reset, timed out, closed: node-postgres has no common class for them.
+  return databaseUnavailable(error);
+}
+
+/** Neon's pooled addresses: `ep-name-123456-pooler.region.aws.neon.tech`. */
+function isPooledAddress(connectionString: string): boolean {
+  const host = URL.parse(connectionString)?.hostname ?? "";
+  return host.split(".")[0]?.endsWith("-pooler") ?? false;
+}

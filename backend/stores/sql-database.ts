@@ -1,0 +1,13 @@
+/** The port to a database that a program owns the connection to: it may change the schema, and must close it. */
+import type { SqlClient } from "../../core/directory/sql-client.ts";
+
+/** {@link SqlClient} with what only its owner needs. */
+export interface SqlDatabase extends SqlClient {
+  /**
+   * Runs several statements, without parameters, in one transaction: all of them or none. Fails as `query` does.
+   * Waits as long as the statements take; meant for migrations.
+   */
+  runScript(sql: string): Promise<void>;
+  /** Waits for the statements under way and closes the connection; later calls are `unavailable`. Idempotent. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,48 @@
+/** The port to the durable log: every message and every reply, appended once and never changed. */
+import type { JsonValue } from "../errors/parley-error.ts";
+
+/** A message or a reply, as the log keeps it. */
+export interface LogEntry {
+  readonly tenantId: string;
+  /** Unique together with tenant, sender and task: an entry appended again is the same entry. */
+  readonly messageId: string;
+  readonly taskId: string;
+  readonly contextId: string;
+  readonly senderId: string;
+  readonly receiverId: string;
+  /** The message that this one answers. */
+  readonly inReplyTo?: string;
+  readonly role: "user" | "agent";
+  /** The parts, as ProtoJSON. */
+  readonly content: JsonValue;
+  /** What else belonged to the message, as ProtoJSON. */
+  readonly metadata?: { readonly [key: string]: JsonValue };
+  /** Who made the reply: `<provider>/<model>`. */
+  readonly model?: string;
+  /** Why the reply is less than it should be, e.g. `preset-reply`. */
+  readonly degraded?: string;
+  readonly inputTokens?: number;
+  readonly outputTokens?: number;
+  /** Whether the token counts are estimates, not the provider's. */
+  readonly usageEstimated?: boolean;
+  /** From the acceptance of the message to the end of the reply. */
+  readonly durationMs?: number;
+  readonly requestId?: string;
+  /** The code of the error that the task ended with. */
+  readonly errorCode?: string;
+  /** Unix epoch, milliseconds. */
+  readonly createdAtMs: number;
+}
+
+/** Appends to the log. */
+export interface MessageLog {
+  /**
+   * Resolves when the entry is durable; appending the same entry again changes nothing. Entries appended by one
+   * caller one after another keep their order. Rejects with ParleyError `resource_exhausted` when too much waits
+   * to be written, `unavailable` when the log is closed or closes before the entry is written, `internal` when
+   * the database refuses this very entry.
+   *
+   * @param signal ends the wait; the entry is written all the same
+   */
+  append(entry: LogEntry, signal?: AbortSignal): Promise<void>;
+}

@@ -1,0 +1,106 @@
+/** What the embedded database still has after a kill, and what it does so that a power cut is no worse. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { openPglite, PgliteEngine } from "../../../backend/stores/pglite-engine.ts";
+import { PgliteSqlClient } from "../../../backend/stores/pglite-sql-client.ts";
+
+const BOOT_TIMEOUT_MS = 120_000;
+const synced = vi.hoisted(() => ({ count: 0 }));
+vi.mock("node:fs", async (importOriginal) => {
+  const fs = await importOriginal<typeof import("node:fs")>();
+  const fsyncSync = (file: number) => {
+    synced.count++;
+    fs.fsyncSync(file);
+  };
+  return { ...fs, fsyncSync };
+});
+
+describe("the embedded database", { timeout: BOOT_TIMEOUT_MS }, () => {
+  const folder = mkdtempSync(join(tmpdir(), "parley-pglite-"));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  /** Lets a process insert rows, kills it after that many are acknowledged; returns the last one acknowledged. */
+  const insertUntilKilled = async (dataDirectory: string, acknowledgedMin: number): Promise<number> => {
+    const program = new URL("./insert-until-killed.ts", import.meta.url).pathname;
+    const child = spawn(process.execPath, [program, dataDirectory], { stdio: ["ignore", "pipe", "inherit"] });
+    const exited = once(child, "exit");
+    let output = "";
+    let lines = 0;
+    for await (const text of child.stdout.setEncoding("utf8") as AsyncIterable<string>) {
+      output += text;
+      lines += text.split("\n").length - 1;
+      if (lines >= acknowledgedMin) child.kill("SIGKILL");
+    }
+    await exited;
+    return Number(output.slice(0, output.lastIndexOf("\n")).split("\n").at(-1));
+  };
+
+  it("has every acknowledged row after kill -9 in the middle of writing, time and again", async () => {
+    const dataDirectory = join(folder, "killed", "postgres");
+    for (const acknowledgedMin of [1, 100, 300]) {
+      const acknowledged = await insertUntilKilled(dataDirectory, acknowledgedMin);
+      expect(existsSync(`${dataDirectory}.lock`)).toBe(true);
+      const database = await PgliteSqlClient.open({ dataDirectory, onEvent: () => undefined });
+      const [rows] = await database.query<{ count: number; last: number }>(
+        "SELECT count(*)::int AS count, max(number) AS last FROM numbers",
+        [],
+      );
+      await database.close();
+      // Every row up to the last one that was written, which may have been written and not acknowledged.
+      expect(rows?.count).toBe(rows?.last);
+      expect(rows?.count).toBeGreaterThanOrEqual(acknowledged);
+    }
+  });
+
+  it("starts after kill -9 while the database is first made", async () => {
+    const dataDirectory = join(folder, "killed-early", "postgres");
+    const program = new URL("./insert-until-killed.ts", import.meta.url).pathname;
+    const child = spawn(process.execPath, [program, dataDirectory], { stdio: "ignore" });
+    const exited = once(child, "exit");
+    await vi.waitUntil(() => existsSync(`${dataDirectory}.unfinished`), {
+      timeout: BOOT_TIMEOUT_MS,
+      interval: 5,
+    });
+    child.kill("SIGKILL");
+    await exited;
+    const database = await PgliteSqlClient.open({ dataDirectory, onEvent: () => undefined });
+    expect(await database.query("SELECT 1 AS one", [])).toEqual([{ one: 1 }]);
+    await database.close();
+  });
+
+  describe("opened in this thread", () => {
+    let engine: PgliteEngine;
+    const run = (text: string) => engine.execute({ text, params: [] });
+    beforeAll(async () => {
+      const db = await openPglite(join(folder, "engine"));
+      engine = new PgliteEngine(db, (error) => {
+        throw error;
+      });
+    }, BOOT_TIMEOUT_MS);
+    afterAll(() => engine.close());
+
+    it("has a commit on the disk, not only in the system's cache, before it acknowledges it", async () => {
+      await run("CREATE TABLE synced (id int)");
+      for (let id = 0; id < 5; id++) {
+        const before = synced.count;
+        await run(`INSERT INTO synced VALUES (${id})`);
+        expect(synced.count).toBeGreaterThan(before);
+      }
+      const before = synced.count;
+      await run("SELECT * FROM synced");
+      expect(synced.count).toBe(before);
+    });
+
+    it("keeps its log of changes short: a checkpoint is written once 16 MiB have come together", async () => {
+      await run("CREATE TABLE filler (text text)");
+      expect(await engine.checkpointIfDue()).toBe(false);
+      await run("INSERT INTO filler SELECT repeat(md5(i::text), 60) FROM generate_series(1, 10000) i");
+      expect(await engine.checkpointIfDue()).toBe(true);
+      expect(await engine.checkpointIfDue()).toBe(false);
+    });
+  });
+});

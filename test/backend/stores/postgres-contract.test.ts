@@ -1,0 +1,138 @@
+/** Every contract on a real PostgreSQL: through node-postgres, and through an endpoint in front of it. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { migrate, readMigrations } from "../../../backend/stores/migrate.ts";
+import {
+  type NeonEndpoint,
+  neonEndpointAddress,
+  startNeonEndpoint,
+} from "../../../backend/stores/neon-endpoint.ts";
+import { PgRawSqlExecutor } from "../../../backend/stores/pg-raw-sql-executor.ts";
+import { PgSqlClient } from "../../../backend/stores/pg-sql-client.ts";
+import { NeonSqlClient } from "../../../edge/directory/neon-sql-client.ts";
+import { isPostgresAvailable, startPostgres, type TestPostgres } from "../../support/postgres.ts";
+import { directoryContract } from "./directory.contract.ts";
+import { messageLogContract } from "./message-log.contract.ts";
+import { migrateContract } from "./migrate.contract.ts";
+import { neonEndpointContract } from "./neon-endpoint.contract.ts";
+import { sqlClientContract } from "./sql-client.contract.ts";
+
+const START_TIMEOUT_MS = 60_000;
+/** With characters that a URL must escape. */
+const password = "postgres/contract:p@ssword?";
+
+describe.skipIf(!isPostgresAvailable())("a real PostgreSQL", () => {
+  let server: TestPostgres;
+  let url: string;
+  let database: PgSqlClient;
+  let otherBackend: PgSqlClient;
+  let endpoint: NeonEndpoint;
+  let neonClient: NeonSqlClient;
+  const idleErrors: Error[] = [];
+  const connect = (connectionString: string) =>
+    new PgSqlClient({ connectionString, onIdleError: (error) => idleErrors.push(error) });
+
+  beforeAll(async () => {
+    server = await startPostgres();
+    url = await server.createDatabase();
+    database = connect(url);
+    otherBackend = connect(url);
+    endpoint = await startNeonEndpoint({
+      executor: new PgRawSqlExecutor(database.pool),
+      password,
+      port: 0,
+      onError: (error) => {
+        throw error;
+      },
+    });
+    neonClient = new NeonSqlClient(neonEndpointAddress(endpoint.port, password));
+  }, START_TIMEOUT_MS);
+
+  afterAll(async () => {
+    await endpoint?.close();
+    await otherBackend?.close();
+    await database?.close();
+    await server?.stop();
+  }, START_TIMEOUT_MS);
+
+  describe("through node-postgres", () => {
+    migrateContract(() => [database, otherBackend]);
+    describe("with the schema of this version", () => {
+      beforeAll(async () => {
+        await migrate(database, await readMigrations());
+      });
+      sqlClientContract(() => database);
+      directoryContract(() => database);
+      messageLogContract(() => database);
+    });
+  });
+
+  describe("through Neon's driver on an endpoint", () => {
+    sqlClientContract(() => neonClient);
+    directoryContract(() => neonClient);
+    messageLogContract(() => neonClient);
+    neonEndpointContract(() => ({ port: endpoint.port, password }));
+  });
+
+  describe("PgSqlClient", () => {
+    it("survives idle connections that the server ends, and connects anew", async () => {
+      const client = connect(url);
+      await client.query("SELECT 1", []);
+      const ended = new Promise((resolve) => client.pool.once("error", resolve));
+      await otherBackend.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()",
+        [],
+      );
+      await ended;
+      expect(idleErrors.length).toBeGreaterThan(0);
+      expect(await client.query("SELECT 1 AS one", [])).toEqual([{ one: 1 }]);
+      await client.close();
+    });
+
+    it("is unavailable, to be tried again, when the server ends the session in mid-statement", async () => {
+      const client = connect(url);
+      const sleeping = client.query("SELECT pg_sleep(30) /* to be ended */", []);
+      const expectation = expect(sleeping).rejects.toMatchObject({ code: "unavailable", retryable: true });
+      const end = `SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity
+                    WHERE query LIKE '%to be ended%' AND pid <> pg_backend_pid()`;
+      while ((await otherBackend.query(end, [])).length === 0);
+      await expectation;
+      await client.close();
+    });
+
+    it("tells the server its name and its limit on statements", async () => {
+      const [row] = await database.query(
+        "SELECT current_setting('application_name') AS name, current_setting('statement_timeout') AS timeout",
+        [],
+      );
+      expect(row).toEqual({ name: "parley-backend", timeout: "10s" });
+    });
+
+    it("runs a script of several statements as one transaction", async () => {
+      await expect(database.runScript("CREATE TABLE half (id int); SELECT 1 / 0;")).rejects.toMatchObject({
+        code: "internal",
+      });
+      const [row] = await database.query("SELECT to_regclass('half') IS NULL AS absent", []);
+      expect(row).toEqual({ absent: true });
+    });
+
+    it.each([
+      ["nobody listens", "postgres://parley@127.0.0.1:1/parley"],
+      ["the database does not exist", () => url.replace(/[^/]+$/, "no_such_database")],
+    ])("is unavailable, to be tried again, when %s", async (_, address) => {
+      const client = connect(typeof address === "string" ? address : address());
+      await expect(client.query("SELECT 1", [])).rejects.toMatchObject({
+        code: "unavailable",
+        retryable: true,
+      });
+      await client.close();
+    });
+
+    it("is unavailable after it was closed", async () => {
+      const client = connect(url);
+      await client.query("SELECT 1", []);
+      await client.close();
+      await client.close();
+      await expect(client.query("SELECT 1", [])).rejects.toMatchObject({ code: "unavailable" });
+    });
+  });
+});
