@@ -1,0 +1,139 @@
+/**
+ * Knows which models this deployment has, and makes a reference in an agent's configuration into a model that
+ * can be asked. Never fails: what is not there resolves to a model whose calls fail, and the chain goes on.
+ */
+import type { ModelReference } from "../../core/directory/agent.ts";
+import type { Clock } from "../../core/resilience/deadline.ts";
+import type { ModelLink } from "./answer-event.ts";
+import { BuiltinLanguageModel } from "./builtin-language-model.ts";
+import { CachedProbe } from "./cached-probe.ts";
+import type { LanguageModel } from "./language-model.ts";
+import { listOllamaModels, listOpenaiModels } from "./list-models.ts";
+import { OllamaLanguageModel } from "./ollama-language-model.ts";
+import {
+  isOpenaiOwn,
+  OPENAI_BASE_URL,
+  type OpenaiClientSource,
+  openaiClientSource,
+} from "./openai-client.ts";
+import { OpenaiLanguageModel } from "./openai-language-model.ts";
+import { UnavailableLanguageModel } from "./unavailable-language-model.ts";
+
+/** Asked of OpenAI when nothing names a model: small, quick, cheap. */
+export const OPENAI_MODEL_DEFAULT = "gpt-5-mini";
+/** As a model's name in a reference: whichever the provider has. */
+const ANY_MODEL = "default";
+/** Ollama runs on this machine or near it; whoever waits for this, waits for a first token. */
+const OLLAMA_PROBE_TIMEOUT_MS = 1_000;
+/** A list of models comes from farther away. */
+const OPENAI_PROBE_TIMEOUT_MS = 3_000;
+
+/** Which providers this deployment has. */
+export interface ModelsConfig {
+  /** Any OpenAI-compatible server; without key and address there is none. */
+  readonly openai?:
+    | {
+        readonly apiKey?: string | undefined;
+        readonly baseUrl?: string | undefined;
+        readonly model?: string | undefined;
+      }
+    | undefined;
+  /** Where an Ollama server may be found. */
+  readonly ollama: { readonly host: string; readonly model?: string | undefined };
+}
+
+/** All that the registry touches. */
+export interface ModelRegistryOptions {
+  readonly config: ModelsConfig;
+  readonly now: Clock;
+  /** Default the platform's. */
+  readonly fetch?: typeof fetch | undefined;
+}
+
+/** The models of one deployment. */
+export class ModelRegistry {
+  readonly #options: ModelRegistryOptions;
+  readonly #builtin = new BuiltinLanguageModel();
+  readonly #openai: OpenaiClientSource | undefined;
+  readonly #openaiModels: CachedProbe<string[]>;
+  readonly #ollamaModels: CachedProbe<string[]>;
+
+  constructor(options: ModelRegistryOptions) {
+    const { config, now, fetch } = options;
+    const { apiKey, baseUrl } = config.openai ?? {};
+    const openai = apiKey || baseUrl ? openaiClientSource({ apiKey, baseUrl, fetch }) : undefined;
+    this.#options = options;
+    this.#openai = openai;
+    this.#openaiModels = new CachedProbe({
+      ask: async (signal) => (openai ? listOpenaiModels(openai, signal) : []),
+      timeoutMs: OPENAI_PROBE_TIMEOUT_MS,
+      now,
+    });
+    this.#ollamaModels = new CachedProbe({
+      ask: (signal) => listOllamaModels({ host: config.ollama.host, fetch }, signal),
+      timeoutMs: OLLAMA_PROBE_TIMEOUT_MS,
+      now,
+    });
+  }
+
+  /** The model of a reference. Rejects only with the reason of `signal`. */
+  async resolve(
+    { provider, model }: Pick<ModelReference, "provider" | "model">,
+    signal: AbortSignal,
+  ): Promise<LanguageModel> {
+    if (provider === "openai") return this.#resolveOpenai(model, signal);
+    if (provider === "ollama") return this.#resolveOllama(model, signal);
+    return provider === "builtin" ? this.#builtin : this.#resolveDefault(signal);
+  }
+
+  /** The links of a chain, all resolved, in order. Rejects only with the reason of `signal`. */
+  resolveChain(references: readonly ModelReference[], signal: AbortSignal): Promise<ModelLink[]> {
+    return Promise.all(
+      references.map(async (reference) => ({
+        model: await this.resolve(reference, signal),
+        parameters: reference.parameters,
+        ...reference.limits,
+      })),
+    );
+  }
+
+  async #resolveDefault(signal: AbortSignal): Promise<LanguageModel> {
+    if (this.#openai) return this.#resolveOpenai(ANY_MODEL, signal);
+    const found = await this.#ollamaModels.get(signal);
+    const model = found && (this.#options.config.ollama.model ?? found[0]);
+    return model ? this.#ollama(model) : this.#builtin;
+  }
+
+  async #resolveOpenai(model: string, signal: AbortSignal): Promise<LanguageModel> {
+    const client = this.#openai;
+    if (!client) return new UnavailableLanguageModel(`openai/${model}`, "model-not-found");
+    const name = model === ANY_MODEL ? await this.#anyOpenaiModel(signal) : model;
+    return new OpenaiLanguageModel({ providerId: "openai", model: name, client });
+  }
+
+  async #anyOpenaiModel(signal: AbortSignal): Promise<string> {
+    const { model, baseUrl } = this.#options.config.openai ?? {};
+    if (model) return model;
+    // OpenAI lists a hundred models, in no order that says which one to take.
+    if (isOpenaiOwn(baseUrl || OPENAI_BASE_URL)) return OPENAI_MODEL_DEFAULT;
+    return (await this.#openaiModels.get(signal))?.[0] ?? OPENAI_MODEL_DEFAULT;
+  }
+
+  async #resolveOllama(model: string, signal: AbortSignal): Promise<LanguageModel> {
+    if (model !== ANY_MODEL) return this.#ollama(model);
+    const { model: configured } = this.#options.config.ollama;
+    if (configured) return this.#ollama(configured);
+    const found = await this.#ollamaModels.get(signal);
+    const reason = found ? "model-not-found" : "provider-unavailable";
+    return found?.[0] ? this.#ollama(found[0]) : new UnavailableLanguageModel(`ollama/${model}`, reason);
+  }
+
+  #ollama(model: string): LanguageModel {
+    const { config, fetch } = this.#options;
+    return new OllamaLanguageModel({
+      providerId: "ollama",
+      model,
+      server: { host: config.ollama.host, fetch },
+    });
+  }
+}
