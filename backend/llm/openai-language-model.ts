@@ -83,13 +83,19 @@ export class OpenaiLanguageModel implements LanguageModel {
     let endWait: NodeJS.Timeout | undefined;
     try {
       for await (const events of readServerSentEvents(reader)) {
+        // What came in one piece goes on in one piece: a burst of tokens is not worth an event each.
+        let text = "";
+        let done = false;
         for (const { event, data } of events) {
-          if (data === "[DONE]") return;
-          const text = answer.accept(event, data);
-          if (text) yield { type: "text-delta", text };
-          signal.throwIfAborted();
-          if (answer.complete) return;
+          done = data === "[DONE]";
+          if (done) break;
+          text += answer.accept(event, data);
+          done = answer.complete;
+          if (done) break;
         }
+        if (text) yield { type: "text-delta", text };
+        signal.throwIfAborted();
+        if (done) return;
         if (answer.finished) endWait ??= setTimeout(giveUp, this.#endWaitMs);
       }
     } catch (error) {

@@ -14,6 +14,9 @@ import { routeReflection } from "./reflection-service.ts";
 import { createRequestGate } from "./request-gate.ts";
 import { createValidate } from "./validate.ts";
 
+/** Smaller messages cost more processor time to compress than network time to send. */
+const COMPRESS_BYTES_MIN = 16 * 1024;
+
 /** What is served, and within which limits. */
 export interface RequestHandlerOptions {
   engine: TaskEngine;
@@ -64,6 +67,7 @@ export function createRequestHandler(options: RequestHandlerOptions): RequestHan
     interceptors: [interceptor],
     readMaxBytes: options.messageBytesMax,
     writeMaxBytes: options.messageBytesMax,
+    compressMinBytes: COMPRESS_BYTES_MIN,
     maxTimeoutMs: options.timeoutMsMax,
     shutdownSignal: options.shutdownSignal,
     routes(router) {

@@ -2,7 +2,8 @@
  * What an agent is: its configuration as stored (JSON, validated by the schema here) and the record that the
  * directory returns. Nothing here knows how an agent answers.
  */
-import { z } from "zod";
+// As a namespace: the named import bundles all of zod, 66 KiB gzip more.
+import * as z from "zod";
 
 /** Ids of agents and tenants: they appear in URLs, logs and storage keys. */
 export const IDENTIFIER_PATTERN = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;

@@ -6,7 +6,7 @@ import { OllamaLanguageModel } from "../../../backend/llm/ollama-language-model.
 import { openaiClientSource } from "../../../backend/llm/openai-client.ts";
 import { OpenaiLanguageModel } from "../../../backend/llm/openai-language-model.ts";
 import { ParleyError } from "../../../core/errors/parley-error.ts";
-import { answerText } from "../../support/double-answer.ts";
+import { answerText, answerTokens } from "../../support/double-answer.ts";
 import type { ModelDouble } from "../../support/model-double.ts";
 import {
   collect,
@@ -226,9 +226,13 @@ describe.each(ADAPTERS)("a model behind $name", ({ name: provider, start, model:
 
     it("closes the connection and throws the signal's reason in the middle of the answer", async () => {
       const controller = new AbortController();
-      const events = stream("stall-5", controller.signal);
-      for (let token = 0; token < 5; token += 1) await events[Symbol.asyncIterator]().next();
-      const waiting = events[Symbol.asyncIterator]().next();
+      const events = stream("stall-5", controller.signal)[Symbol.asyncIterator]();
+      let text = "";
+      while (text !== answerTokens("Why?").slice(0, 5).join("")) {
+        const { value } = await events.next();
+        if (value?.type === "text-delta") text += value.text;
+      }
+      const waiting = events.next();
       controller.abort("changed my mind");
       await expect(waiting).rejects.toBe("changed my mind");
       expect(await double.lastRequest.closed).toBe("early");

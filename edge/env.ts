@@ -1,0 +1,162 @@
+/**
+ * The edge's environment, read once and checked as a whole: all problems are reported together, each with the
+ * variable, what is expected of it and what it is for, and never with a value. Defaults live here only.
+ */
+import * as z from "zod";
+import { BACKEND_TOKEN_SECRET_BYTES_MIN } from "../core/auth/backend-token.ts";
+
+/** How much is logged; a level includes those after it. */
+export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
+
+/** One of {@link LOG_LEVELS}. */
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** The level of lines that are written before, or without, a usable configuration. */
+export const LOG_LEVEL_DEFAULT: LogLevel = "info";
+
+/** More addresses than this belong behind a load balancer. */
+const BACKEND_URLS_MAX = 32;
+const REQUEST_BYTES_MIN = 1024;
+const REQUEST_BYTES_DEFAULT = 1_048_576;
+/** The isolate holds the body and its JSON; 128 MiB is all the memory it has. */
+const REQUEST_BYTES_LIMIT = 16 * 1_048_576;
+const REQUEST_TIMEOUT_MS_MIN = 100;
+const REQUEST_TIMEOUT_MS_DEFAULT = 60_000;
+/** As long as the longest total time that an agent's model may be given. */
+const REQUEST_TIMEOUT_MS_LIMIT = 600_000;
+
+/** The checked, frozen configuration of one Worker. */
+export interface EdgeConfig {
+  /** Base URLs of the backend's addresses, without a trailing slash. */
+  readonly backendUrls: readonly string[];
+  readonly backendTokenSecret: string;
+  readonly databaseUrl: string;
+  /** Where a local Neon SQL-over-HTTP endpoint answers; undefined for Neon itself. */
+  readonly databaseEndpoint: string | undefined;
+  readonly requestBytesMax: number;
+  readonly requestTimeoutMs: number;
+  readonly logLevel: LogLevel;
+}
+
+const backendUrl = z
+  .url({ protocol: /^https?$/ })
+  // fetch refuses URLs with credentials, and a refusal would put them into the log.
+  .refine((text) => hasUrl(text, (url) => url.username === "" && url.password === ""))
+  .transform((url) => url.replace(/\/+$/, ""));
+
+/** What Neon's driver insists on; it would say so itself, and print the password. */
+const databaseUrl = z
+  .url({ protocol: /^postgres(ql)?$/ })
+  .refine((text) =>
+    hasUrl(text, (url) => url.username !== "" && url.hostname !== "" && url.pathname.length > 1),
+  );
+
+const schema = z.object({
+  BACKEND_URLS: z
+    .string()
+    .transform((text) => text.split(",").flatMap((url) => url.trim() || []))
+    .pipe(z.array(backendUrl).min(1).max(BACKEND_URLS_MAX))
+    .transform((urls) => [...new Set(urls)]),
+  BACKEND_TOKEN_SECRET: z
+    .string()
+    .refine((text) => new TextEncoder().encode(text).byteLength >= BACKEND_TOKEN_SECRET_BYTES_MIN),
+  DATABASE_URL: databaseUrl,
+  DATABASE_ENDPOINT: z.preprocess(emptyAsUnset, z.url({ protocol: /^https?$/ }).optional()),
+  REQUEST_BYTES_MAX: wholeNumber(REQUEST_BYTES_MIN, REQUEST_BYTES_LIMIT, REQUEST_BYTES_DEFAULT),
+  REQUEST_TIMEOUT_MS: wholeNumber(
+    REQUEST_TIMEOUT_MS_MIN,
+    REQUEST_TIMEOUT_MS_LIMIT,
+    REQUEST_TIMEOUT_MS_DEFAULT,
+  ),
+  LOG_LEVEL: z.preprocess(emptyAsUnset, z.enum(LOG_LEVELS).default(LOG_LEVEL_DEFAULT)),
+});
+
+/** A variable that the edge reads. */
+export type EdgeVariable = keyof typeof schema.shape;
+
+/** What each variable must be, and what it is for; also the list of all variables there are. */
+export const EDGE_VARIABLES = {
+  BACKEND_URLS: {
+    expectation: `1 to ${BACKEND_URLS_MAX} http or https URLs without credentials, separated by commas`,
+    effect: "where messages to agents are sent",
+  },
+  BACKEND_TOKEN_SECRET: {
+    expectation: `at least ${BACKEND_TOKEN_SECRET_BYTES_MIN} bytes, the same as the backend's`,
+    effect: "signs the edge's calls to the backend",
+  },
+  DATABASE_URL: {
+    expectation: "a connection string postgres://user:password@host/database",
+    effect: "where API keys and agents are looked up",
+  },
+  DATABASE_ENDPOINT: {
+    expectation: "unset, or the http or https URL of a Neon SQL endpoint",
+    effect: "where SQL is sent instead of to Neon itself",
+  },
+  REQUEST_BYTES_MAX: {
+    expectation: `unset (${REQUEST_BYTES_DEFAULT}), or a whole number from ${REQUEST_BYTES_MIN} to ${REQUEST_BYTES_LIMIT}`,
+    effect: "the largest body of a request, bytes",
+  },
+  REQUEST_TIMEOUT_MS: {
+    expectation: `unset (${REQUEST_TIMEOUT_MS_DEFAULT}), or a whole number from ${REQUEST_TIMEOUT_MS_MIN} to ${REQUEST_TIMEOUT_MS_LIMIT}`,
+    effect: "the time a request may take, milliseconds",
+  },
+  LOG_LEVEL: {
+    expectation: `unset (${LOG_LEVEL_DEFAULT}), or one of ${LOG_LEVELS.join(", ")}`,
+    effect: "how much is logged",
+  },
+} as const satisfies Record<EdgeVariable, { expectation: string; effect: string }>;
+
+/** The environment is not usable. Its message names every problem and no value; for the log only. */
+export class ConfigurationError extends Error {
+  override readonly name = "ConfigurationError";
+
+  constructor(variables: readonly EdgeVariable[]) {
+    const problems = variables.map((variable) => {
+      const { expectation, effect } = EDGE_VARIABLES[variable];
+      return `${variable} must be ${expectation} (${effect})`;
+    });
+    super(`the Worker's configuration is not usable: ${problems.join("; ")}`);
+  }
+}
+
+/**
+ * Reads the variables and secrets among a Worker's bindings; other bindings are left alone.
+ *
+ * @throws ConfigurationError with all problems at once
+ */
+export function readEdgeConfig(env: object): EdgeConfig {
+  const result = schema.safeParse(env);
+  if (!result.success) {
+    const variables = new Set(result.error.issues.map((issue) => issue.path[0] as EdgeVariable));
+    throw new ConfigurationError([...variables]);
+  }
+  const values = result.data;
+  return Object.freeze({
+    backendUrls: Object.freeze(values.BACKEND_URLS),
+    backendTokenSecret: values.BACKEND_TOKEN_SECRET,
+    databaseUrl: values.DATABASE_URL,
+    databaseEndpoint: values.DATABASE_ENDPOINT,
+    requestBytesMax: values.REQUEST_BYTES_MAX,
+    requestTimeoutMs: values.REQUEST_TIMEOUT_MS,
+    logLevel: values.LOG_LEVEL,
+  });
+}
+
+function hasUrl(text: string, property: (url: URL) => boolean): boolean {
+  return URL.canParse(text) && property(new URL(text));
+}
+
+/** A variable that is set to nothing counts as not set, as in `.env` files. */
+function emptyAsUnset(value: unknown): unknown {
+  return value === "" ? undefined : value;
+}
+
+/** Environment variables are text; `coerce` would take `""`, `true` and `1e3` as well. */
+function wholeNumber(min: number, max: number, unset: number) {
+  const text = z
+    .string()
+    .regex(/^\d{1,15}$/)
+    .transform(Number)
+    .pipe(z.int().min(min).max(max));
+  return z.preprocess(emptyAsUnset, text.default(unset));
+}
