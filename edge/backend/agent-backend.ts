@@ -1,0 +1,33 @@
+/** The port to the backend: one message in, its reply out, whole or as events. */
+import type { Principal } from "../../core/auth/principal.ts";
+import type { TraceContext } from "../../core/messages/trace-context.ts";
+import type { Deadline } from "../../core/resilience/deadline.ts";
+import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
+
+/** For whom, in which request and how long a call is made. */
+export interface BackendCall {
+  readonly principal: Principal;
+  readonly requestId: string;
+  readonly trace: TraceContext;
+  /** For all attempts together; what is left of it is handed on with each one. */
+  readonly deadline: Deadline;
+  /** Ends the call; its reason is what the call then throws. The task on the backend goes on. */
+  readonly signal: AbortSignal;
+  /** Told before each attempt, for the log: the address and the number of the attempt, from 1. */
+  onAttempt(address: string, attempt: number): void;
+}
+
+/**
+ * Sends admitted messages: `message_id` must be set, as an attempt that failed on the way is made again and the
+ * backend runs a message id once. All failures are ParleyError.
+ */
+export interface AgentBackend {
+  /** The whole reply. */
+  processMessage(message: A2AMessage, call: BackendCall): Promise<A2AMessage>;
+  /**
+   * The events of the reply, in order. A failure before the first event may have been retried; one after it has
+   * not, and is thrown. A stream that ends without an event that ends its task is a failure, never an end.
+   * Returning early ends the call.
+   */
+  streamReply(message: A2AMessage, call: BackendCall): AsyncGenerator<A2AMessage, void, undefined>;
+}

@@ -1,0 +1,13 @@
+/** What the caller may do: the scope that a route needs. */
+import type { MiddlewareHandler } from "hono";
+import type { Scope } from "../../core/auth/principal.ts";
+import { requireScope } from "../../core/auth/require-scope.ts";
+import type { EdgeEnv } from "./edge-env.ts";
+
+/** A step, after `authenticate`, that throws `permission_denied` when the caller lacks the scope. */
+export function requireCallerScope(scope: Scope): MiddlewareHandler<EdgeEnv> {
+  return async function requireCallerScope(c, next) {
+    requireScope(c.get("principal"), scope);
+    await next();
+  };
+}

@@ -1,0 +1,73 @@
+/** A Neon SQL-over-HTTP endpoint on loopback that knows one key and one agent; not a database. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { generateApiKey, hashSecret } from "../../../core/auth/api-key.ts";
+
+const TEXT = 25;
+const INT4 = 23;
+const FLOAT8 = 701;
+const JSONB = 3802;
+const TEXT_ARRAY = 1009;
+
+/** A running endpoint. */
+export interface FakeNeon {
+  /** For `DATABASE_ENDPOINT`. */
+  url: string;
+  /** A key of `alice` in tenant `default`. */
+  apiKey: string;
+  stop(): Promise<void>;
+}
+
+/** Starts it on a free port. */
+export async function startFakeNeon(): Promise<FakeNeon> {
+  const key = generateApiKey((bytes) => crypto.getRandomValues(bytes));
+  const keyRow = [
+    ["id", TEXT, key.keyId],
+    ["tenant_id", TEXT, "default"],
+    ["subject", TEXT, "alice"],
+    ["scopes", TEXT_ARRAY, "{messages:send,agents:read}"],
+    ["secret_sha256", TEXT, await hashSecret(key.secret)],
+    ["expires_at_ms", FLOAT8, null],
+    ["revoked_at_ms", FLOAT8, null],
+  ] as const;
+  const config = { kind: "model", models: [{ provider: "builtin" }], presetReply: "Back soon." };
+  const agentRow = [
+    ["tenant_id", TEXT, "default"],
+    ["id", TEXT, "assistant"],
+    ["name", TEXT, "Assistant"],
+    ["description", TEXT, "answers"],
+    ["version", INT4, "1"],
+    ["config", JSONB, JSON.stringify(config)],
+    ["updated_at_ms", FLOAT8, "0"],
+  ] as const;
+  const answer = (query: string, params: string[]) => {
+    if (query.includes("api_keys")) return params[0] === key.keyId ? [keyRow] : [];
+    if (query.includes("FROM agents")) return (params[1] ?? "assistant") === "assistant" ? [agentRow] : [];
+    return [[["one", INT4, "1"]] as const];
+  };
+  const server = createServer(async (request, response) => {
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    const { query, params } = JSON.parse(body) as { query: string; params: string[] };
+    const rows = answer(query, params);
+    response.setHeader("content-type", "application/json").end(
+      JSON.stringify({
+        command: "SELECT",
+        rowCount: rows.length,
+        rowAsArray: true,
+        fields: (rows[0] ?? []).map(([name, dataTypeID]) => ({ name, dataTypeID })),
+        rows: rows.map((row) => row.map(([, , value]) => value)),
+      }),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/sql`,
+    apiKey: key.text,
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
