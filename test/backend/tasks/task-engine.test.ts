@@ -68,7 +68,9 @@ describe("TaskEngine", () => {
   it("refuses another message under a used id, but lets other senders use it", async () => {
     const engine = createEngine(createEchoAgent());
     await engine.accept(request("hi", { messageId: "m1" }));
-    await expect(engine.accept(request("ho", { messageId: "m1" }))).rejects.toMatchObject({ code: "conflict" });
+    await expect(engine.accept(request("ho", { messageId: "m1" }))).rejects.toMatchObject({
+      code: "conflict",
+    });
     const bob = { ...ann, subject: "bob" };
     await expect(engine.accept(request("ho", { messageId: "m1" }, bob))).resolves.toBeDefined();
   });
@@ -199,7 +201,13 @@ describe("TaskEngine", () => {
       },
     });
     const events = await eventsOf(await engine.accept(request("1")));
-    expect(events.map((event) => event.body.case)).toEqual(["accepted", "delta", "restart", "delta", "content"]);
+    expect(events.map((event) => event.body.case)).toEqual([
+      "accepted",
+      "delta",
+      "restart",
+      "delta",
+      "content",
+    ]);
     expect(events[2]?.body.value).toMatchObject({ discardAfterSequence: 1, reason: "truncated" });
   });
 
