@@ -18,7 +18,12 @@ export interface BackendFailure {
 }
 
 /** Codes that, without our ErrorInfo, come from a broken connection or from something that is not our backend. */
-const FOREIGN_FAILURE_CODES: readonly Code[] = [Code.Internal, Code.Unknown, Code.DataLoss];
+const FOREIGN_FAILURE_CODES: readonly Code[] = [
+  Code.Internal,
+  Code.Unknown,
+  Code.DataLoss,
+  Code.Unimplemented,
+];
 
 /**
  * @param cause what the call threw
@@ -35,8 +40,8 @@ export function toBackendFailure(cause: unknown, signal: AbortSignal): BackendFa
   if (cause.code === Code.Unavailable || (!isOurs && FOREIGN_FAILURE_CODES.includes(cause.code))) {
     return { error: unreachable(cause), address: "failed" };
   }
-  if (cause.code === Code.Unauthenticated) {
-    // It is the edge's own credential that was refused; the caller's has been verified already.
+  if (cause.code === Code.Unauthenticated || (!isOurs && cause.code === Code.PermissionDenied)) {
+    // It is the edge itself that was refused, by the backend or by what stands before it.
     return { error: toParleyError(cause), address: "answered" };
   }
   return { error: fromConnectError(cause), address: "answered" };

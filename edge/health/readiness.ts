@@ -2,7 +2,7 @@
  * Whether messages can be answered: asks every dependency at the same time, each for a limited time, and keeps the
  * result for a moment, so that asking for readiness cannot be used to keep the dependencies busy.
  */
-import { toParleyError } from "../../core/errors/parley-error.ts";
+import { type ErrorCode, toParleyError } from "../../core/errors/parley-error.ts";
 import type { Clock } from "../../core/resilience/deadline.ts";
 
 /** How long a dependency may take to answer. */
@@ -25,7 +25,7 @@ export interface DependencyState {
   status: "ok" | "failing";
   latencyMs: number;
   /** The code of the failure. */
-  code?: string;
+  code?: ErrorCode;
 }
 
 /** The result of a check. */
@@ -36,7 +36,7 @@ export interface ReadinessReport {
 
 /**
  * Checks readiness. State is plain data: a check under way belongs to its own request and is never awaited by
- * another, which gets the last result instead, when there is one.
+ * another, which gets the last result instead; before there is one, each request checks for itself.
  */
 export class Readiness {
   readonly #dependencies: readonly Dependency[];
@@ -65,11 +65,12 @@ export class Readiness {
 
   async #ask({ name, check }: Dependency): Promise<DependencyState> {
     const startedAtMs = this.#now();
+    const signal = AbortSignal.timeout(CHECK_TIMEOUT_MS);
     try {
-      await check(AbortSignal.timeout(CHECK_TIMEOUT_MS));
+      await check(signal);
       return { name, status: "ok", latencyMs: this.#now() - startedAtMs };
     } catch (error) {
-      const { code } = toParleyError(error);
+      const code = signal.aborted ? "deadline_exceeded" : toParleyError(error).code;
       return { name, status: "failing", latencyMs: this.#now() - startedAtMs, code };
     }
   }

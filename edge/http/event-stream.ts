@@ -14,7 +14,7 @@ const KEEP_ALIVE_COMMENT = ": keep-alive\n\n";
 export interface EventStreamOptions {
   /** The first event, which has come already. */
   first: A2AMessage;
-  /** The events after it. */
+  /** The events after it; ended once it has thrown, as generators are. */
   rest: AsyncIterator<A2AMessage>;
   keepAliveMs: number;
   /** Sees each event as it goes out. */
@@ -51,10 +51,9 @@ export function eventStream(options: EventStreamOptions): ReadableStream<Uint8Ar
       const event = await nextEvent(options).finally(() => clearInterval(keepAlive));
       if (ended) return;
       if (event) {
-        options.onEvent(event.message);
-        controller.enqueue(encoder.encode(formatEvent(event.message)));
-      }
-      if (!event || event.isLast) {
+        options.onEvent(event);
+        controller.enqueue(encoder.encode(formatEvent(event)));
+      } else {
         controller.close();
         end();
       }
@@ -66,12 +65,12 @@ export function eventStream(options: EventStreamOptions): ReadableStream<Uint8Ar
   });
 }
 
-async function nextEvent({ rest, toErrorEvent }: EventStreamOptions) {
+async function nextEvent({ rest, toErrorEvent }: EventStreamOptions): Promise<A2AMessage | undefined> {
   try {
     const next = await rest.next();
-    return next.done ? undefined : { message: next.value, isLast: false };
+    return next.done ? undefined : next.value;
   } catch (error) {
-    return { message: toErrorEvent(error), isLast: true };
+    return toErrorEvent(error);
   }
 }
 

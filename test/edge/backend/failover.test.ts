@@ -1,5 +1,5 @@
 import { Code } from "@connectrpc/connect";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { toConnectError } from "../../../core/errors/connect-errors.ts";
 import { ParleyError } from "../../../core/errors/parley-error.ts";
 import { FAILURES_MAX, OPEN_MS } from "../../../edge/backend/address-breaker.ts";
@@ -24,6 +24,7 @@ beforeEach(async () => {
   [first, second] = await Promise.all([startScriptedBackend(), startScriptedBackend()]);
 });
 afterEach(async () => {
+  vi.restoreAllMocks();
   await Promise.all([first.stop(), second.stop()]);
 });
 
@@ -53,6 +54,17 @@ describe("a call that fails on the way", () => {
     expect([first.calls.length, second.calls.length]).toEqual([1, 1]);
     expect(first.calls[0]?.message.messageId).toBe(second.calls[0]?.message.messageId);
     expect(edge.lines.at(-1)).toMatchObject({ backend: second.host, attempts: 2 });
+  });
+
+  it("goes to an address not tried yet, also when other requests have moved the turn on", async () => {
+    first.script.processMessage = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      throw foreignError();
+    };
+    const edge = await createEdgeHarness({ BACKEND_URLS: `${first.url},${second.url}` });
+    const answers = await Promise.all([edge.post(HELLO), edge.post(HELLO)]);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+    expect([first.calls.length, second.calls.length]).toEqual([1, 2]);
   });
 
   it("is made again when nobody listens", async () => {
@@ -94,7 +106,6 @@ describe("a call that fails on the way", () => {
     Code.ResourceExhausted,
     Code.FailedPrecondition,
     Code.PermissionDenied,
-    Code.Unimplemented,
   ])("is not made again after an answer (code %i)", async (code) => {
     failTimes(first, 1, () => foreignError(code));
     const edge = await createEdgeHarness({ BACKEND_URLS: `${first.url},${second.url}` });
@@ -170,6 +181,15 @@ describe("a backend that cannot be reached", () => {
 });
 
 describe("the deadline", () => {
+  it("leaves no timer behind", async () => {
+    const edge = await createEdgeHarness({ BACKEND_URLS: first.url });
+    const set = vi.spyOn(globalThis, "setTimeout");
+    const cleared = vi.spyOn(globalThis, "clearTimeout");
+    await edge.request("/api/v1/agents", { headers: { authorization: `Bearer ${edge.apiKey}` } });
+    const deadline = set.mock.calls.findIndex(([, delayMs]) => delayMs === 60_000);
+    expect(cleared).toHaveBeenCalledWith(set.mock.results[deadline]?.value);
+  });
+
   it("is one for all attempts, and each is told what is left of it", async () => {
     const slowlyUnavailable = async () => {
       await new Promise((resolve) => setTimeout(resolve, 150));

@@ -56,7 +56,7 @@ describe("the log", () => {
 
   it("holds no key, no secret, no token and no content, whatever the outcome", async () => {
     await edge.post(HELLO);
-    await edge.post('{"text":"my-private-thought');
+    await edge.post("my-private-thought");
     await edge.post({ ...HELLO, text: { a: "my-private-thought" } });
     await edge.post(HELLO, { headers: { authorization: `Bearer ${edge.apiKey}x` } });
     await edge.request(`/api/v1/agents/${edge.apiKey}`);

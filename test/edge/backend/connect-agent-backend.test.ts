@@ -1,0 +1,94 @@
+import { create } from "@bufbuild/protobuf";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { acceptOrStartTrace } from "../../../core/messages/trace-context.ts";
+import { Deadline } from "../../../core/resilience/deadline.ts";
+import type { AgentBackend, BackendCall } from "../../../edge/backend/agent-backend.ts";
+import { createComposition } from "../../../edge/composition.ts";
+import { readEdgeConfig } from "../../../edge/env.ts";
+import { A2AMessageSchema } from "../../../proto/gen/parley/v1/agent_service_pb.js";
+import { eventually, TEST_ENV } from "../support/edge-harness.ts";
+import { MemoryDirectory } from "../support/memory-directory.ts";
+import {
+  answerTo,
+  type ScriptedBackend,
+  startScriptedBackend,
+  untilAborted,
+} from "../support/scripted-backend.ts";
+
+const MESSAGE = create(A2AMessageSchema, { messageId: "m-1", receiverId: "echo", text: "hi" });
+
+let server: ScriptedBackend;
+let backend: AgentBackend;
+
+beforeEach(async () => {
+  server = await startScriptedBackend();
+  const config = readEdgeConfig({ ...TEST_ENV, BACKEND_URLS: server.url });
+  ({ backend } = createComposition(config, {
+    directory: new MemoryDirectory(),
+    checkDatabase: async () => {},
+    fetch: (input, init) => fetch(input, init),
+    random: Math.random,
+    now: Date.now,
+  }));
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await server.stop();
+});
+
+function call(fields: Partial<BackendCall> = {}): BackendCall {
+  return {
+    principal: { tenantId: "t", subject: "s", scopes: [], keyId: "k" },
+    requestId: "request-1",
+    trace: acceptOrStartTrace(undefined),
+    deadline: Deadline.after(5_000, Date.now),
+    signal: new AbortController().signal,
+    onAttempt: () => {},
+    ...fields,
+  };
+}
+
+describe("the backend's client", () => {
+  it("ends the call when its stream is left early, and leaves no timer behind", async () => {
+    server.script.streamReply = async function* (message, { signal }) {
+      yield answerTo(message, { sequence: 1, body: { case: "delta", value: "a" } });
+      await untilAborted(signal);
+    };
+    const timersSet = vi.spyOn(globalThis, "setTimeout");
+    const timersCleared = vi.spyOn(globalThis, "clearTimeout");
+    for await (const event of backend.streamReply(MESSAGE, call())) {
+      expect(event.sequence).toBe(1);
+      break;
+    }
+    await eventually(() => server.calls[0]?.signal.aborted === true);
+    // The server's own one is among them: it runs in this process.
+    const deadlines = timersSet.mock.calls.flatMap(([, delayMs], i) =>
+      delayMs && delayMs > 4_000 && delayMs <= 5_000 ? [timersSet.mock.results[i]?.value] : [],
+    );
+    expect(deadlines).toHaveLength(2);
+    await eventually(() => deadlines.every((timer) => timersCleared.mock.calls.some(([it]) => it === timer)));
+  });
+
+  it("does not begin a call whose time is up, nor blames the address for it", async () => {
+    const late = call({ deadline: Deadline.after(0, Date.now) });
+    for (let i = 0; i < 10; i++) {
+      await expect(backend.processMessage(MESSAGE, late)).rejects.toMatchObject({
+        code: "deadline_exceeded",
+      });
+    }
+    expect(server.calls).toHaveLength(0);
+    await expect(backend.processMessage(MESSAGE, call())).resolves.toMatchObject({ inReplyTo: "m-1" });
+  });
+
+  it("throws the reason of its signal", async () => {
+    server.script.processMessage = async (message, { signal }) => {
+      await untilAborted(signal);
+      return message;
+    };
+    const abort = new AbortController();
+    const reply = backend.processMessage(MESSAGE, call({ signal: abort.signal }));
+    await eventually(() => server.calls.length === 1);
+    abort.abort(new Error("enough"));
+    await expect(reply).rejects.toMatchObject({ code: "internal", cause: { message: "enough" } });
+  });
+});
