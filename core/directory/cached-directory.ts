@@ -1,11 +1,12 @@
 /** A directory that remembers: keys and agents stay usable while the store behind it is slow or away. */
 import type { Clock } from "../resilience/deadline.ts";
 import type { Agent } from "./agent.ts";
-import type { ApiKeyRecord, Directory } from "./directory.ts";
+import type { ApiKeyRecord, Directory, Tenant } from "./directory.ts";
 import { LookupCache } from "./lookup-cache.ts";
 
 /** About 500 bytes each. */
 const API_KEYS_MAX = 10_000;
+const TENANTS_MAX = 5_000;
 /** A configuration is some kilobytes, at its limits 150 KB; a Worker has 128 MB in all. */
 const AGENTS_MAX = 500;
 /** A list holds up to a thousand agents. */
@@ -33,6 +34,7 @@ export interface CachedDirectoryOptions {
 export class CachedDirectory implements Directory {
   readonly #source: Directory;
   readonly #apiKeys: LookupCache<ApiKeyRecord>;
+  readonly #tenants: LookupCache<Tenant>;
   readonly #agents: LookupCache<Agent>;
   readonly #agentLists: LookupCache<readonly Agent[]>;
 
@@ -44,12 +46,17 @@ export class CachedDirectory implements Directory {
     };
     this.#source = source;
     this.#apiKeys = new LookupCache({ ...shared, entriesMax: API_KEYS_MAX });
+    this.#tenants = new LookupCache({ ...shared, entriesMax: TENANTS_MAX });
     this.#agents = new LookupCache({ ...shared, entriesMax: AGENTS_MAX });
     this.#agentLists = new LookupCache({ ...shared, entriesMax: AGENT_LISTS_MAX });
   }
 
   findApiKey(keyId: string, signal?: AbortSignal): Promise<ApiKeyRecord | undefined> {
     return this.#apiKeys.get(keyId, (inner) => this.#source.findApiKey(keyId, inner), signal);
+  }
+
+  findTenant(tenantId: string, signal?: AbortSignal): Promise<Tenant | undefined> {
+    return this.#tenants.get(tenantId, (inner) => this.#source.findTenant(tenantId, inner), signal);
   }
 
   findAgent(tenantId: string, agentId: string, signal?: AbortSignal): Promise<Agent | undefined> {

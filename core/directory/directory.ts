@@ -1,4 +1,5 @@
 /** The port to what is known of tenants, keys and agents. Read-only: administration has its own port. */
+import type { KeyLimits, TenantLimits } from "../limits/limits.ts";
 import type { Agent } from "./agent.ts";
 
 /** An API key as stored: never the secret, only its hash. */
@@ -12,6 +13,17 @@ export interface ApiKeyRecord {
   /** Unix epoch, milliseconds; refused from then on. */
   readonly expiresAtMs: number | undefined;
   readonly revokedAtMs: number | undefined;
+  /** Set on the key itself. */
+  readonly limits: KeyLimits;
+  /** Set on its tenant; here so that a key costs one look-up. */
+  readonly tenantLimits: TenantLimits;
+}
+
+/** A tenant. */
+export interface Tenant {
+  readonly id: string;
+  readonly name: string;
+  readonly limits: TenantLimits;
 }
 
 /**
@@ -20,6 +32,8 @@ export interface ApiKeyRecord {
  */
 export interface Directory {
   findApiKey(keyId: string, signal?: AbortSignal): Promise<ApiKeyRecord | undefined>;
+  /** For callers that show no key of ours: their token names the tenant. */
+  findTenant(tenantId: string, signal?: AbortSignal): Promise<Tenant | undefined>;
   findAgent(tenantId: string, agentId: string, signal?: AbortSignal): Promise<Agent | undefined>;
   /** All agents of a tenant, by id; at most {@link AGENTS_LISTED_MAX}. */
   listAgents(tenantId: string, signal?: AbortSignal): Promise<readonly Agent[]>;

@@ -4,8 +4,9 @@
  */
 import type { z } from "zod";
 import { ParleyError } from "../errors/parley-error.ts";
+import { keyLimitsSchema, tenantLimitsSchema } from "../limits/limits.ts";
 import { type Agent, agentConfigSchema, IDENTIFIER_PATTERN } from "./agent.ts";
-import { AGENTS_LISTED_MAX, type ApiKeyRecord, type Directory } from "./directory.ts";
+import { AGENTS_LISTED_MAX, type ApiKeyRecord, type Directory, type Tenant } from "./directory.ts";
 import type { SqlClient } from "./sql-client.ts";
 
 /** A stored agent that cannot be used. */
@@ -24,6 +25,14 @@ interface ApiKeyRow {
   secret_sha256: string;
   expires_at_ms: number | null;
   revoked_at_ms: number | null;
+  limits: unknown;
+  tenant_limits: unknown;
+}
+
+interface TenantRow {
+  id: string;
+  name: string;
+  limits: unknown;
 }
 
 interface AgentRow {
@@ -38,11 +47,14 @@ interface AgentRow {
 
 // Times leave the database as float8: it is a JavaScript number with every driver.
 const FIND_API_KEY = `
-  SELECT id, tenant_id, subject, scopes, secret_sha256,
-         (extract(epoch FROM expires_at) * 1000)::float8 AS expires_at_ms,
-         (extract(epoch FROM revoked_at) * 1000)::float8 AS revoked_at_ms
-    FROM api_keys
-   WHERE id = $1`;
+  SELECT k.id, k.tenant_id, k.subject, k.scopes, k.secret_sha256,
+         (extract(epoch FROM k.expires_at) * 1000)::float8 AS expires_at_ms,
+         (extract(epoch FROM k.revoked_at) * 1000)::float8 AS revoked_at_ms,
+         k.limits, t.limits AS tenant_limits
+    FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
+   WHERE k.id = $1`;
+
+const FIND_TENANT = `SELECT id, name, limits FROM tenants WHERE id = $1`;
 
 const AGENT_COLUMNS = `
   tenant_id, id, name, description, version, config,
@@ -83,7 +95,15 @@ export class SqlDirectory implements Directory {
       secretSha256: row.secret_sha256,
       expiresAtMs: row.expires_at_ms ?? undefined,
       revokedAtMs: row.revoked_at_ms ?? undefined,
+      limits: readLimits(keyLimitsSchema, row.limits),
+      tenantLimits: readLimits(tenantLimitsSchema, row.tenant_limits),
     };
+  }
+
+  async findTenant(tenantId: string, signal?: AbortSignal): Promise<Tenant | undefined> {
+    if (!IDENTIFIER_PATTERN.test(tenantId)) return undefined;
+    const [row] = await this.#client.query<TenantRow>(FIND_TENANT, [tenantId], signal);
+    return row && { id: row.id, name: row.name, limits: readLimits(tenantLimitsSchema, row.limits) };
   }
 
   async findAgent(tenantId: string, agentId: string, signal?: AbortSignal): Promise<Agent | undefined> {
@@ -110,6 +130,12 @@ export class SqlDirectory implements Directory {
     }
     return agents;
   }
+}
+
+/** Stored limits that do not validate count as not set: the tenant's, or the defaults, hold instead. */
+function readLimits<Schema extends z.ZodType>(schema: Schema, stored: unknown): z.output<Schema> | object {
+  const limits = schema.safeParse(stored);
+  return limits.success ? limits.data : {};
 }
 
 function readAgent(row: AgentRow): { ok: true; agent: Agent } | { ok: false; problem: string } {

@@ -33,6 +33,8 @@ export async function startBackend(
     secretSha256: await hashSecret(key.secret),
     expiresAtMs: undefined,
     revokedAtMs: undefined,
+    limits: {},
+    tenantLimits: {},
   };
   const records = new Map([[key.keyId, record]]);
   const keyDirectory: Directory = { ...directory, findApiKey: async (keyId) => records.get(keyId) };

@@ -31,10 +31,14 @@ export function directoryContract(client: () => SqlClient): void {
       await client().query("INSERT INTO tenants (id, name) VALUES ('acme', 'Acme'), ('other', 'Other')", []);
     });
 
-    it("finds an API key with its times in milliseconds", async () => {
+    it("finds an API key with its times in milliseconds, its own limits and its tenant's", async () => {
+      await client().query("UPDATE tenants SET limits = $1::jsonb WHERE id = 'acme'", [
+        JSON.stringify({ requestsPerMinute: 60, tenantTokensPerMinute: 9_000 }),
+      ]);
       await client().query(
-        `INSERT INTO api_keys (id, tenant_id, subject, scopes, secret_sha256, expires_at, revoked_at)
-         VALUES ('abcdefghijkl', 'acme', 'alice', $1, $2, '2027-01-01T00:00:00.500Z', NULL)`,
+        `INSERT INTO api_keys (id, tenant_id, subject, scopes, secret_sha256, expires_at, revoked_at, limits)
+         VALUES ('abcdefghijkl', 'acme', 'alice', $1, $2, '2027-01-01T00:00:00.500Z', NULL,
+                 '{"tokensPerMinute": 500}')`,
         [["messages:send", "agents:read"], "0".repeat(64)],
       );
       expect(await directory().findApiKey("abcdefghijkl")).toEqual({
@@ -45,8 +49,26 @@ export function directoryContract(client: () => SqlClient): void {
         secretSha256: "0".repeat(64),
         expiresAtMs: Date.parse("2027-01-01T00:00:00.500Z"),
         revokedAtMs: undefined,
+        limits: { tokensPerMinute: 500 },
+        tenantLimits: { requestsPerMinute: 60, tenantTokensPerMinute: 9_000 },
       });
       expect(await directory().findApiKey("zzzzzzzzzzzz")).toBeUndefined();
+    });
+
+    it("finds a tenant with its limits, and takes limits that do not validate as not set", async () => {
+      await client().query("UPDATE tenants SET limits = $1::jsonb WHERE id = 'acme'", [
+        '{"tokensPerMinute": 7}',
+      ]);
+      expect(await directory().findTenant("acme")).toMatchObject({
+        id: "acme",
+        limits: { tokensPerMinute: 7 },
+      });
+      await client().query("UPDATE tenants SET limits = $1::jsonb WHERE id = 'acme'", [
+        '{"tokensPerMinute": -7}',
+      ]);
+      expect(await directory().findTenant("acme")).toMatchObject({ id: "acme", limits: {} });
+      expect(await directory().findTenant("nobody")).toBeUndefined();
+      expect(await directory().findTenant("' or 1=1")).toBeUndefined();
     });
 
     it("finds an agent of the tenant, with the defaults of its configuration", async () => {

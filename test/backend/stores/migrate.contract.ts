@@ -89,7 +89,16 @@ export function migrateContract(databases: () => readonly [SqlDatabase, SqlDatab
 
     it("makes the tables of this version, each with a comment", async () => {
       await migrate(database(), await readMigrations());
-      expect(await tables()).toEqual(["agents", "api_keys", "messages", "schema_migrations", "tenants"]);
+      expect(await tables()).toEqual([
+        "agent_versions",
+        "agents",
+        "api_keys",
+        "audit_log",
+        "messages",
+        "model_attempts",
+        "schema_migrations",
+        "tenants",
+      ]);
       const uncommented = await database().query(
         `SELECT relname FROM pg_class
           WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND obj_description(oid) IS NULL`,

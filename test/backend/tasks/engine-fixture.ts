@@ -31,6 +31,7 @@ const agent: Agent = {
 /** Knows one agent, of tenant `acme`. */
 export const directory: Directory = {
   findApiKey: async () => undefined,
+  findTenant: async (id) => (id === agent.tenantId ? { id, name: id, limits: {} } : undefined),
   findAgent: async (tenantId, agentId) =>
     tenantId === agent.tenantId && agentId === agent.id ? agent : undefined,
   listAgents: async (tenantId) => (tenantId === agent.tenantId ? [agent] : []),

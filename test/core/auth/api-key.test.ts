@@ -13,6 +13,8 @@ const record: ApiKeyRecord = {
   secretSha256: await hashSecret(key.secret),
   expiresAtMs: undefined,
   revokedAtMs: undefined,
+  limits: {},
+  tenantLimits: {},
 };
 
 describe("API keys", () => {

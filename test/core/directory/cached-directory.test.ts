@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Agent } from "../../../core/directory/agent.ts";
 import { CachedDirectory } from "../../../core/directory/cached-directory.ts";
-import type { ApiKeyRecord, Directory } from "../../../core/directory/directory.ts";
+import type { ApiKeyRecord, Directory, Tenant } from "../../../core/directory/directory.ts";
 import { ParleyError } from "../../../core/errors/parley-error.ts";
 
 const SECOND_MS = 1_000;
@@ -17,6 +17,8 @@ const keyRecord = (keyId: string, revokedAtMs?: number): ApiKeyRecord => ({
   secretSha256: "0".repeat(64),
   expiresAtMs: undefined,
   revokedAtMs,
+  limits: {},
+  tenantLimits: {},
 });
 
 /** A store whose lookups answer at once, fail, or wait until the test lets them answer. */
@@ -36,6 +38,12 @@ class ManualDirectory implements Directory {
       });
     }
     return answer();
+  }
+
+  async findTenant(id: string): Promise<Tenant | undefined> {
+    this.lookups++;
+    const { answer } = this;
+    return answer() && { id, name: id, limits: {} };
   }
 
   async findAgent(tenantId: string, agentId: string): Promise<Agent | undefined> {

@@ -2,12 +2,13 @@
 import { generateApiKey, hashSecret } from "../../../core/auth/api-key.ts";
 import { SCOPES } from "../../../core/auth/principal.ts";
 import { type Agent, agentConfigSchema } from "../../../core/directory/agent.ts";
-import type { ApiKeyRecord, Directory } from "../../../core/directory/directory.ts";
+import type { ApiKeyRecord, Directory, Tenant } from "../../../core/directory/directory.ts";
 import { ParleyError } from "../../../core/errors/parley-error.ts";
 
 /** Holds what it is given; `failing` makes it unavailable. */
 export class MemoryDirectory implements Directory {
   readonly keys = new Map<string, ApiKeyRecord>();
+  readonly tenants = new Map<string, Tenant>();
   readonly agents: Agent[] = [];
   failing = false;
   lookups: string[] = [];
@@ -15,6 +16,11 @@ export class MemoryDirectory implements Directory {
   async findApiKey(keyId: string): Promise<ApiKeyRecord | undefined> {
     this.#lookUp(`key ${keyId}`);
     return this.keys.get(keyId);
+  }
+
+  async findTenant(tenantId: string): Promise<Tenant | undefined> {
+    this.#lookUp(`tenant ${tenantId}`);
+    return this.tenants.get(tenantId);
   }
 
   async findAgent(tenantId: string, agentId: string): Promise<Agent | undefined> {
@@ -38,6 +44,8 @@ export class MemoryDirectory implements Directory {
       secretSha256: await hashSecret(key.secret),
       expiresAtMs: undefined,
       revokedAtMs: undefined,
+      limits: {},
+      tenantLimits: {},
       ...record,
     });
     return key.text;
