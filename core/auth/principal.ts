@@ -1,7 +1,20 @@
 /** Who calls, once a credential has been verified. */
 
 /** What a caller may be allowed to do; every route and RPC names the one it needs. */
-export const SCOPES = ["messages:send", "messages:send-as", "agents:read"] as const;
+export const SCOPES = [
+  "messages:send",
+  /** To send in another's name. */
+  "messages:send-as",
+  /** To search the tenant's messages. */
+  "messages:read",
+  "agents:read",
+  "agents:write",
+  /** To make, list, rotate and revoke the tenant's keys, with at most the caller's own scopes. */
+  "keys:manage",
+  "usage:read",
+  /** To manage every tenant of the deployment. */
+  "operator",
+] as const;
 
 /** One of {@link SCOPES}. */
 export type Scope = (typeof SCOPES)[number];
