@@ -3,9 +3,8 @@
  * message is answered in the stream and does not end it.
  */
 import { create } from "@bufbuild/protobuf";
-import { detailsAsStruct } from "../../core/errors/connect-errors.ts";
-import { retryAfterSecondsOf } from "../../core/errors/http-errors.ts";
 import { ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
+import { errorMessageBody } from "../../core/messages/error-body.ts";
 import { type A2AMessage, A2AMessageSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { Task } from "../tasks/task.ts";
 import type { Caller } from "./caller.ts";
@@ -82,22 +81,12 @@ function tooManyTurns(): ParleyError {
 
 /** The answer to a message that could not be taken. */
 function errorEvent(error: ParleyError, message: A2AMessage, requestId: string): A2AMessage {
-  const details = detailsAsStruct(error);
   return create(A2AMessageSchema, {
     messageId: crypto.randomUUID(),
     senderId: message.receiverId,
     receiverId: message.senderId,
     contextId: message.contextId,
     inReplyTo: message.messageId,
-    body: {
-      case: "error",
-      value: {
-        code: error.code,
-        message: error.message,
-        requestId,
-        retryAfterSeconds: retryAfterSecondsOf(error) ?? 0,
-        ...(details ? { details } : {}),
-      },
-    },
+    body: errorMessageBody(error, requestId),
   });
 }

@@ -1,10 +1,9 @@
 /** One task: the work of answering one message. Makes its events; how the answer comes about is not its business. */
 import { create, type JsonObject } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { detailsAsStruct } from "../../core/errors/connect-errors.ts";
-import { retryAfterSecondsOf } from "../../core/errors/http-errors.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
 import { textContent, textOf } from "../../core/messages/envelope.ts";
+import { errorMessageBody } from "../../core/messages/error-body.ts";
 import { type Part, TaskState } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import {
   type A2AMessage,
@@ -90,20 +89,7 @@ export class Task {
   /** Last event of a task that could not be answered. */
   fail(error: ParleyError): void {
     this.#failure = error;
-    const details = detailsAsStruct(error);
-    this.events.append(
-      this.#event({
-        case: "error",
-        value: {
-          code: error.code,
-          message: error.message,
-          requestId: this.requestId,
-          retryAfterSeconds: retryAfterSecondsOf(error) ?? 0,
-          ...(details ? { details } : {}),
-        },
-      }),
-      true,
-    );
+    this.events.append(this.#event(errorMessageBody(error, this.requestId)), true);
   }
 
   /** Asks a running task to stop, and why; its last event follows once the model's stream is closed. */

@@ -2,7 +2,6 @@
  * The Connect/gRPC table of the closed error set, both ways. An error travels with google.rpc details:
  * ErrorInfo (reason, request id), RetryInfo (retry delay), BadRequest (violations).
  */
-import type { JsonObject } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
   BadRequestSchema,
@@ -109,9 +108,4 @@ export function fromConnectError(error: ConnectError): ParleyError {
     ...(delay ? { retryAfterMs: Number(delay.seconds) * 1000 + delay.nanos / 1_000_000 } : {}),
     ...(violations.length > 0 ? { details: { violations } } : {}),
   });
-}
-
-/** Details that survive JSON, for `error` bodies inside a stream. */
-export function detailsAsStruct(error: ParleyError): JsonObject | undefined {
-  return error.details as JsonObject | undefined;
 }

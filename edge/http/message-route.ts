@@ -1,10 +1,9 @@
 /** `POST /api/v1/a2a/message`: a message in, its reply out, as JSON or as server-sent events. */
 import { create } from "@bufbuild/protobuf";
 import type { Context } from "hono";
-import { detailsAsStruct } from "../../core/errors/connect-errors.ts";
-import { retryAfterSecondsOf } from "../../core/errors/http-errors.ts";
 import type { ParleyError } from "../../core/errors/parley-error.ts";
 import { envelopeFromJsonText, envelopeToJson } from "../../core/messages/envelope.ts";
+import { errorMessageBody } from "../../core/messages/error-body.ts";
 import { type A2AMessage, A2AMessageSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { BackendCall } from "../backend/agent-backend.ts";
 import { admitMessage } from "../routing/admit-message.ts";
@@ -102,21 +101,11 @@ function noteReply(access: AccessRecord, { metadata }: A2AMessage): void {
 
 /** The gateway's own last event of a stream that broke: no position in the task, which may well go on. */
 function errorEvent(error: ParleyError, message: A2AMessage, requestId: string): A2AMessage {
-  const details = detailsAsStruct(error);
   return create(A2AMessageSchema, {
     senderId: message.receiverId,
     receiverId: message.senderId,
     contextId: message.contextId,
     inReplyTo: message.messageId,
-    body: {
-      case: "error",
-      value: {
-        code: error.code,
-        message: error.message,
-        requestId,
-        retryAfterSeconds: retryAfterSecondsOf(error) ?? 0,
-        ...(details && { details }),
-      },
-    },
+    body: errorMessageBody(error, requestId),
   });
 }

@@ -1,0 +1,20 @@
+/** A failure as the body of an envelope: what a stream carries where HTTP has an error's JSON. */
+import { create, type JsonObject } from "@bufbuild/protobuf";
+import { type Error as ErrorMessage, ErrorSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import { retryAfterSecondsOf } from "../errors/http-errors.ts";
+import type { ParleyError } from "../errors/parley-error.ts";
+
+/** The `error` body of an A2AMessage; never has the cause or the stack. */
+export function errorMessageBody(
+  error: ParleyError,
+  requestId: string,
+): { case: "error"; value: ErrorMessage } {
+  const value = create(ErrorSchema, {
+    code: error.code,
+    message: error.message,
+    requestId,
+    retryAfterSeconds: retryAfterSecondsOf(error) ?? 0,
+    ...(error.details === undefined ? {} : { details: error.details as JsonObject }),
+  });
+  return { case: "error", value };
+}
