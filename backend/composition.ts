@@ -42,8 +42,6 @@ export interface Backend {
 
 /** The project's own directory: its README and documents are what the agent `guide` knows. */
 const PROJECT_DIRECTORY = fileURLToPath(new URL("..", import.meta.url));
-/** Callers may ask for more time than a turn gets, not for more than this multiple of it. */
-const TIMEOUT_FACTOR_MAX = 5;
 /** After the last turn has ended, its answer has this long to reach its caller. */
 const ANSWER_FLUSH_MS = 1_000;
 /** What waits to be recorded has this long to be written. */
@@ -97,7 +95,6 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     backendTokenKey: secret === undefined ? undefined : await importBackendTokenSecret(secret),
     reflection: config.GRPC_REFLECTION,
     messageBytesMax: config.MESSAGE_BYTES_MAX,
-    timeoutMsMax: config.TURN_TIMEOUT_MS * TIMEOUT_FACTOR_MAX,
     shutdownSignal: shutdown.signal,
     now: Date.now,
     monotonicNow,

@@ -22,7 +22,7 @@ const environmentSchema = z.object({
   DRAIN_GRACE_MS: withDefault(positive, "25000"),
   GRPC_REFLECTION: withDefault(flag, "true"),
   LOG_LEVEL: withDefault(z.enum(["debug", "info", "warn", "error", "silent"]), "info"),
-  MESSAGE_BYTES_MAX: withDefault(positive, "2097152"),
+  MESSAGE_BYTES_MAX: withDefault(positive, "8388608"),
   NEON_ENDPOINT_PORT: withDefault(port, "0"),
   NEON_ENDPOINT_SECRET: optional(z.string().min(32)),
   OLLAMA_HOST: withDefault(z.string(), "http://127.0.0.1:11434"),

@@ -7,7 +7,7 @@ import { composeBackend } from "./composition.ts";
 import { readBackendConfig } from "./config.ts";
 
 /** After the grace period and what follows it: nothing may keep the process from ending. */
-const HARD_EXIT_MARGIN_MS = 10_000;
+const HARD_EXIT_MARGIN_MS = 20_000;
 
 /** What a parent process is told once the backend serves. */
 export interface ReadyMessage {

@@ -32,6 +32,10 @@ const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 const HEADERS_TIMEOUT_MS = 10_000;
 /** For the request's body; answers may stream for longer. */
 const REQUEST_TIMEOUT_MS = 60_000;
+/** Open connections, of both protocols; a client of ours needs one or a few. */
+const CONNECTIONS_MAX = 4_096;
+/** An HTTP/2 connection without a stream for this long is closed. */
+const SESSION_IDLE_TIMEOUT_MS = 300_000;
 /** Of a request that was answered before its end; past it the connection is cut. */
 const UNREAD_BYTES_MAX = 8 * 1024 * 1024;
 /** Streams per HTTP/2 connection; a client with more opens another connection. */
@@ -63,6 +67,7 @@ export async function listen(handler: RequestHandler, host: string, port: number
     sessions.add(session);
     session.on("close", () => sessions.delete(session));
     session.on("error", () => session.destroy());
+    session.setTimeout(SESSION_IDLE_TIMEOUT_MS, () => session.close());
   });
 
   const listener = net.createServer({ noDelay: true }, (socket) => {
@@ -71,6 +76,7 @@ export async function listen(handler: RequestHandler, host: string, port: number
     socket.on("error", () => socket.destroy());
     sniff(socket, (isHttp2) => (isHttp2 ? http2Server : http1Server).emit("connection", socket));
   });
+  listener.maxConnections = CONNECTIONS_MAX;
   await new Promise<void>((resolve, reject) => {
     listener.once("error", reject);
     listener.listen({ host, port }, resolve);

@@ -93,20 +93,14 @@ export function createComposition(config: EdgeConfig, parts: CompositionParts): 
     const transport = createBackendTransport(url, parts.fetch);
     return {
       name: new URL(url).host,
-      transport,
       breaker: new AddressBreaker(parts.now),
       agent: createAgentClient(transport),
+      check: (signal: AbortSignal) => checkBackendHealth(transport, signal),
     };
   });
   const dependencies: Dependency[] = [
     { name: "database", kind: "database", check: parts.checkDatabase },
-    ...addresses.map(
-      ({ name, transport }): Dependency => ({
-        name: `backend ${name}`,
-        kind: "backend",
-        check: (signal) => checkBackendHealth(transport, signal),
-      }),
-    ),
+    ...addresses.map(({ name, check }): Dependency => ({ name: `backend ${name}`, kind: "backend", check })),
   ];
   return {
     config,

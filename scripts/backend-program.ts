@@ -11,8 +11,8 @@ import { ProgramFailedError, type SupervisedProgram } from "./supervisor.ts";
 
 /** An embedded database that was not shut down recovers first; on a slow machine that takes its time. */
 const START_LIMIT_MS = 60_000;
-/** Past its own grace the backend is only given this much for putting its files in order. */
-const GRACE_MARGIN_MS = 5_000;
+/** Past its turns' grace: answers go out (2 s), the log is written (5 s), the database closes (10 s). */
+const GRACE_MARGIN_MS = 18_000;
 
 const readySchema = z.object({
   type: z.literal("ready"),

@@ -84,8 +84,14 @@ export class EdgeProgram implements SupervisedProgram {
           signal: AbortSignal.any([signal, limit]),
         });
         if (response.ok) return;
+        if (response.status === 500) {
+          throw new ProgramFailedError(
+            "the edge cannot work with its configuration; its log line above says why",
+          );
+        }
         answer = `status ${response.status}: ${(await response.text()).slice(0, 1000)}`;
       } catch (error) {
+        if (error instanceof ProgramFailedError) throw error;
         answer = describeFetchError(error);
       }
       await sleep(POLL_MS);

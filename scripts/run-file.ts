@@ -63,7 +63,8 @@ export class RunFile {
       const left = earlier?.children.filter(isRunning) ?? [];
       left.forEach(onLeftOver);
       await Promise.all(left.map((process) => endProcess(process, leftOverGraceMs)));
-      rmSync(path, { force: true });
+      // Only what was read: a start that came in between has its own record there by now.
+      if (earlier) rmSync(path, { force: true });
       if (createFile(path, record)) return new RunFile(path);
     }
     throw new AlreadyRunningError(`another start is taking ${path} at this moment`);

@@ -5,7 +5,6 @@
 import { create } from "@bufbuild/protobuf";
 import type { ModelAgentConfig } from "../../core/directory/agent.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
-import { textOf } from "../../core/messages/envelope.ts";
 import { PartSchema } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import type { Content } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { PassageRetriever } from "../knowledge/passage-retriever.ts";
@@ -14,6 +13,7 @@ import type { ModelMessage } from "../llm/language-model.ts";
 import type { ModelManager } from "../llm/model-manager.ts";
 import type { ModelRegistry } from "../llm/model-registry.ts";
 import type { AgentRunner, AgentTurn } from "./agent-runner.ts";
+import { questionText } from "./question-text.ts";
 
 /** Passages offered to the builtin model; it quotes the best of them. */
 const PASSAGES_MAX = 5;
@@ -78,10 +78,7 @@ function questionOf(content: Content): string {
       "this agent reads text and data parts only; leave out parts with `raw` or `url`",
     );
   }
-  const data = content.parts.flatMap(({ content: part }) =>
-    part.case === "data" ? [JSON.stringify(part.value)] : [],
-  );
-  return [textOf(content), ...data].filter((text) => text !== "").join("\n");
+  return questionText(content);
 }
 
 function finish(answer: Answer) {

@@ -4,7 +4,9 @@
  * connection at every `[DONE]`, and ends an aborted stream as if it were finished. A lone `\r` is not taken as
  * the end of a line; no server sends it.
  */
-import { LineSplitter } from "./read-lines.ts";
+import { modelFailure } from "./model-failure.ts";
+import { providerCause } from "./provider-cause.ts";
+import { LINE_CHARACTERS_MAX, LineSplitter } from "./read-lines.ts";
 
 /** One event. */
 export interface ServerSentEvent {
@@ -48,6 +50,9 @@ class EventDecoder {
     if (line.startsWith("data:")) {
       const data = afterColon(line, 5);
       this.#data = this.#data === undefined ? data : `${this.#data}\n${data}`;
+      if (this.#data.length > LINE_CHARACTERS_MAX) {
+        throw modelFailure("garbled", { cause: providerCause("an event of the response is too long") });
+      }
     } else if (line.startsWith("event:")) {
       this.#event = afterColon(line, 6);
     }

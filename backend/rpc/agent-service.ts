@@ -29,23 +29,27 @@ export function createAgentService({
   validate,
 }: AgentServiceOptions): ServiceImpl<typeof AgentService> {
   /** Checks a message and makes it a task. */
-  const accept = async (message: A2AMessage, caller: VerifiedCaller, budgetMs?: number) => {
+  const accept = async (
+    message: A2AMessage,
+    caller: VerifiedCaller,
+    { budgetMs, defaultContextId }: { budgetMs?: number | undefined; defaultContextId?: string },
+  ) => {
     requireScope(caller.principal, "messages:send");
     expandText(message);
     validate(A2AMessageSchema, message);
     requireContent(message);
     const { principal, requestId } = caller;
-    return engine.accept({ message, principal, requestId, budgetMs });
+    return engine.accept({ message, principal, requestId, budgetMs, defaultContextId });
   };
 
   return {
     async processMessage(message, context) {
-      const task = await accept(message, principalOf(context), context.timeoutMs());
+      const task = await accept(message, principalOf(context), { budgetMs: context.timeoutMs() });
       return lastEventOf(task, context.signal);
     },
 
     async *streamReply(message, context) {
-      const task = await accept(message, principalOf(context), context.timeoutMs());
+      const task = await accept(message, principalOf(context), { budgetMs: context.timeoutMs() });
       yield* task.events.follow(0, context.signal);
     },
 
@@ -55,7 +59,7 @@ export function createAgentService({
         messages,
         caller,
         signal: context.signal,
-        accept: (message) => accept(message, caller),
+        accept: (message, defaultContextId) => accept(message, caller, { defaultContextId }),
         cancel: (message) => cancelTask(findCanceled(message, caller)),
       });
     },

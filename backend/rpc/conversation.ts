@@ -21,7 +21,8 @@ export interface ConversationOptions {
   messages: AsyncIterable<A2AMessage>;
   caller: Caller;
   signal: AbortSignal;
-  accept: (message: A2AMessage) => Promise<Task>;
+  /** `defaultContextId` is for a message that names no context. */
+  accept: (message: A2AMessage, defaultContextId: string) => Promise<Task>;
   cancel: (message: A2AMessage) => void;
 }
 
@@ -41,8 +42,7 @@ export async function* converse(options: ConversationOptions): AsyncGenerator<A2
   async function take(message: A2AMessage): Promise<void> {
     if (message.body.case === "cancel") return cancel(message);
     if (turns.size >= TURNS_IN_FLIGHT_MAX) throw tooManyTurns();
-    message.contextId ||= contextId;
-    const task = await accept(message);
+    const task = await accept(message, contextId);
     const turn = follow(task).catch((error) => {
       if (!signal.aborted) throw error;
     });

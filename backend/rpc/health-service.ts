@@ -6,6 +6,10 @@ import {
   HealthCheckResponse_ServingStatus as Status,
 } from "../../proto/gen/grpc/health/v1/health_pb.js";
 
+/** Watches are open to everybody and never end. */
+const WATCHERS_MAX = 256;
+const WATCHERS_RETRY_AFTER_MS = 60_000;
+
 /** The health of this process and its services. */
 export class HealthStatus {
   readonly #services: ReadonlySet<string>;
@@ -33,6 +37,11 @@ export class HealthStatus {
   all(): Record<string, { status: Status }> {
     const status = this.#serving ? Status.SERVING : Status.NOT_SERVING;
     return Object.fromEntries([...this.#services].map((service) => [service, { status }]));
+  }
+
+  /** Callers that wait for the next change. */
+  get watcherCount(): number {
+    return this.#watchers.size;
   }
 
   /** Resolves at the next change, or when the signal aborts. */
@@ -65,6 +74,12 @@ export function createHealthService(health: HealthStatus): ServiceImpl<typeof He
 
     // The protocol keeps a watch on an unknown service open, in case the service appears.
     async *watch({ service }, { signal }) {
+      if (health.watcherCount >= WATCHERS_MAX) {
+        throw new ParleyError("resource_exhausted", "too many callers watch this backend's health", {
+          retryable: true,
+          retryAfterMs: WATCHERS_RETRY_AFTER_MS,
+        });
+      }
       while (!signal.aborted) {
         yield { status: health.of(service) ?? Status.SERVICE_UNKNOWN };
         await health.changed(signal);

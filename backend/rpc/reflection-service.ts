@@ -21,10 +21,17 @@ import {
 } from "../../proto/gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ServerReflectionV1Alpha } from "../../proto/gen/grpc/reflection/v1alpha/reflection_pb.js";
 
-/** Serves reflection of the given services, and of itself. */
-export function routeReflection(router: ConnectRouter, services: readonly DescService[]): void {
+/**
+ * Serves reflection of the given services, and of itself; `extraFiles` declare what travels in an `Any`, such as the
+ * details of errors.
+ */
+export function routeReflection(
+  router: ConnectRouter,
+  services: readonly DescService[],
+  extraFiles: readonly DescFile[],
+): void {
   const all = [...services, ServerReflectionV1, ServerReflectionV1Alpha];
-  const respond = createResponder(all);
+  const respond = createResponder(all, extraFiles);
   async function* serverReflectionInfo(requests: AsyncIterable<ServerReflectionRequest>) {
     for await (const request of requests) yield respond(request);
   }
@@ -37,7 +44,7 @@ export function routeReflection(router: ConnectRouter, services: readonly DescSe
 
 type Answer = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema>["messageResponse"]>;
 
-function createResponder(services: readonly DescService[]) {
+function createResponder(services: readonly DescService[], extraFiles: readonly DescFile[]) {
   const files = new Map<string, DescFile>();
   const collect = (file: DescFile) => {
     if (files.has(file.proto.name)) return;
@@ -45,6 +52,7 @@ function createResponder(services: readonly DescService[]) {
     file.dependencies.forEach(collect);
   };
   for (const service of services) collect(service.file);
+  extraFiles.forEach(collect);
   const registry = createRegistry(...files.values());
 
   const answer = ({ messageRequest }: ServerReflectionRequest): Answer => {

@@ -1,10 +1,13 @@
 /** Everything that the backend's port serves, as one handler for HTTP/1.1 and HTTP/2. */
+import { Code } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { CryptoKey } from "jose";
 import type { Logger } from "pino";
 import type { Directory } from "../../core/directory/directory.ts";
+import { file_google_rpc_error_details } from "../../proto/gen/google/rpc/error_details_pb.js";
 import { Health } from "../../proto/gen/grpc/health/v1/health_pb.js";
 import { AgentService } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import { ANSWER_CHARACTERS_MAX } from "../llm/model-attempt.ts";
 import type { RequestHandler } from "../server.ts";
 import type { TaskEngine } from "../tasks/task-engine.ts";
 import { createAgentService } from "./agent-service.ts";
@@ -17,6 +20,12 @@ import { createValidate } from "./validate.ts";
 /** Smaller messages cost more processor time to compress than network time to send. */
 const COMPRESS_BYTES_MIN = 16 * 1024;
 
+/** Failures that an operator should look at; the others are the callers' own. */
+const OUR_FAILURES: readonly Code[] = [Code.Internal, Code.Unknown, Code.DataLoss];
+
+/** The longest answer in UTF-8, once as content and once as `text`, and room for what else a reply has. */
+const REPLY_BYTES_MAX = 2 * 3 * ANSWER_CHARACTERS_MAX + 4 * 1024 * 1024;
+
 /** What is served, and within which limits. */
 export interface RequestHandlerOptions {
   engine: TaskEngine;
@@ -26,10 +35,8 @@ export interface RequestHandlerOptions {
   /** Undefined when this backend has no edge. */
   backendTokenKey: CryptoKey | undefined;
   reflection: boolean;
-  /** Largest message read or written, bytes. */
+  /** Largest message read, bytes. */
   messageBytesMax: number;
-  /** Longest timeout that a caller may ask for, milliseconds. */
-  timeoutMsMax: number;
   /** Ends every call in flight with the error that is its reason. */
   shutdownSignal: AbortSignal;
   /** Unix epoch, milliseconds. */
@@ -57,23 +64,25 @@ export function createRequestHandler(options: RequestHandlerOptions): RequestHan
       keyId: caller?.principal?.keyId,
       durationMs: Math.round(durationMs),
     };
-    if (!caller?.principal) logger.debug(fields, "call ended");
-    else if (!error) logger.info(fields, "call ended");
-    else logger.warn({ ...fields, code: error.code, err: error.cause ?? error }, "call failed");
+    if (!caller?.principal) return logger.debug(fields, "call ended");
+    if (!error) return logger.info(fields, "call ended");
+    const failure = { ...fields, code: Code[error.code], message: error.rawMessage };
+    if (OUR_FAILURES.includes(error.code)) logger.error({ ...failure, err: error.cause }, "call failed");
+    else logger.info(failure, "call failed");
   }, options.monotonicNow);
 
   return connectNodeAdapter({
     requestGate,
     interceptors: [interceptor],
     readMaxBytes: options.messageBytesMax,
-    writeMaxBytes: options.messageBytesMax,
+    writeMaxBytes: REPLY_BYTES_MAX,
     compressMinBytes: COMPRESS_BYTES_MIN,
-    maxTimeoutMs: options.timeoutMsMax,
     shutdownSignal: options.shutdownSignal,
     routes(router) {
       router.service(AgentService, createAgentService({ engine, validate: createValidate() }));
       router.service(Health, createHealthService(health));
-      if (options.reflection) routeReflection(router, [AgentService, Health]);
+      if (options.reflection)
+        routeReflection(router, [AgentService, Health], [file_google_rpc_error_details]);
     },
   });
 }

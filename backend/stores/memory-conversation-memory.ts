@@ -6,6 +6,8 @@ const CONVERSATIONS_MAX = 1_000;
 const TURNS_MAX = 100;
 /** Newest text kept per conversation, UTF-16 code units; more than most local models can take in. */
 const TEXT_CHARACTERS_MAX = 32_000;
+/** Of one turn: a question and its answer always fit together. */
+const TURN_CHARACTERS_MAX = TEXT_CHARACTERS_MAX / 2;
 
 /** Makes an empty memory. */
 export function createMemoryConversationMemory(): ConversationMemory {
@@ -27,17 +29,21 @@ export function createMemoryConversationMemory(): ConversationMemory {
   };
 }
 
-/** The newest turns within the limits; begins with a user's turn, so that no answer stands without its question. */
+/**
+ * The newest turns within the limits, a longer one cut to them; begins with a user's turn, so that no answer stands
+ * without its question.
+ */
 function newest(turns: readonly ConversationTurn[]): ConversationTurn[] {
-  let start = turns.length;
+  const kept: ConversationTurn[] = [];
   let characters = 0;
-  while (start > 0 && turns.length - start < TURNS_MAX) {
-    characters += turns[start - 1]?.text.length ?? 0;
+  for (const { role, text } of turns.slice(-TURNS_MAX).reverse()) {
+    const part = text.slice(0, TURN_CHARACTERS_MAX);
+    characters += part.length;
     if (characters > TEXT_CHARACTERS_MAX) break;
-    start -= 1;
+    kept.unshift({ role, text: part });
   }
-  while (start < turns.length && turns[start]?.role !== "user") start += 1;
-  return turns.slice(start);
+  const start = kept.findIndex(({ role }) => role === "user");
+  return start < 0 ? [] : kept.slice(start);
 }
 
 function keyText({ tenantId, contextId }: ConversationKey): string {

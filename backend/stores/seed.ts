@@ -10,12 +10,10 @@ import { SCOPES } from "../../core/auth/principal.ts";
 import { agentConfigSchema } from "../../core/directory/agent.ts";
 import type { SqlClient } from "../../core/directory/sql-client.ts";
 import { SqlDirectory } from "../../core/directory/sql-directory.ts";
+import { PROJECT_COLLECTION } from "../knowledge/project-documents.ts";
 
 /** The tenant of a deployment that needs only one. */
 export const DEFAULT_TENANT_ID = "default";
-
-/** Where the guide's documents are found. */
-export const GUIDE_COLLECTION = "parley-docs";
 
 const DEVELOPMENT_SUBJECT = "developer";
 const DEVELOPMENT_LABEL = "development";
@@ -51,7 +49,7 @@ const AGENTS = [
     config: {
       kind: "model",
       models: [{ provider: "builtin", model: "extractive" }],
-      knowledge: { collection: GUIDE_COLLECTION },
+      knowledge: { collection: PROJECT_COLLECTION },
       presetReply:
         "Parley's documents do not tell. Please ask in other words, or look into the folder `docs` yourself.",
     },

@@ -2,17 +2,25 @@
  * The events of one task, in memory: appended in order, numbered from 1 without gaps, followed by any number of
  * readers, all of whom see the same objects. What the events mean is not its business.
  */
+import { toBinary } from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 
 /** Appends and follows the events of one task. */
 export class EventLog {
   readonly #events: A2AMessage[] = [];
   readonly #waiting = new Set<() => void>();
+  #sizeBytes = 0;
   #ended = false;
 
   /** Position of the newest event; 0 when there is none. */
   get sequence(): number {
     return this.#events.length;
+  }
+
+  /** About what the events take in memory. */
+  get sizeBytes(): number {
+    return this.#sizeBytes;
   }
 
   /** Whether the last event has been appended. */
@@ -30,6 +38,7 @@ export class EventLog {
     if (this.#ended) throw new Error("the event log of a task was appended to after its end");
     event.sequence = this.#events.length + 1;
     this.#events.push(event);
+    this.#sizeBytes += sizeBytesOf(event);
     this.#ended = last;
     for (const wake of this.#waiting) wake();
     this.#waiting.clear();
@@ -68,3 +77,24 @@ export class EventLog {
     });
   }
 }
+
+/** An event's objects and ids, estimated generously. */
+const EVENT_OVERHEAD_BYTES = 1_000;
+
+/** About what an event, or a message, takes in memory: two bytes a character, and what it is made of. */
+export function sizeBytesOf({ text, body }: A2AMessage): number {
+  let sizeBytes = EVENT_OVERHEAD_BYTES + 2 * text.length;
+  if (body.case === "delta") sizeBytes += 2 * body.value.length;
+  if (body.case === "content") {
+    for (const { content } of body.value.parts) {
+      if (content.case === "text" || content.case === "url") sizeBytes += 2 * content.value.length;
+      if (content.case === "raw") sizeBytes += content.value.byteLength;
+      if (content.case === "data")
+        sizeBytes += DATA_BYTES_PER_WIRE_BYTE * toBinary(ValueSchema, content.value).byteLength;
+    }
+  }
+  return sizeBytes;
+}
+
+/** A list of numbers is 13 bytes a number on the wire and an object of some 150 in memory. */
+const DATA_BYTES_PER_WIRE_BYTE = 12;

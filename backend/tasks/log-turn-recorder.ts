@@ -25,7 +25,7 @@ export function createLogTurnRecorder(log: MessageLog, now: () => number): TurnR
       log.append({
         ...common(task, task.reply([], {}), now),
         role: "agent",
-        content: null,
+        content: { parts: [] },
         inReplyTo: task.message.messageId,
         errorCode: error.code,
         durationMs: Math.round(durationMs),

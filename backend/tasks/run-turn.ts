@@ -6,10 +6,10 @@
 import type { Logger } from "pino";
 import type { Agent } from "../../core/directory/agent.ts";
 import { ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
-import { textOf } from "../../core/messages/envelope.ts";
-import { type Deadline, deadlineExceeded } from "../../core/resilience/deadline.ts";
+import type { Deadline } from "../../core/resilience/deadline.ts";
 import type { AgentEvent } from "../agents/agent-runner.ts";
 import type { AgentRunners } from "../agents/agent-runners.ts";
+import { questionText } from "../agents/question-text.ts";
 import type { ConversationMemory } from "../stores/conversation-memory.ts";
 import type { Task } from "./task.ts";
 import type { RunTask } from "./task-engine.ts";
@@ -53,11 +53,13 @@ export function createRunTurn({ runners, memory, recorder, logger, now }: RunTur
       RECORD_WAIT_MS_MAX,
     );
     if (!recorded) reply.metadata = { ...reply.metadata, recorded: false };
-    const text = textOf(contentOf(task));
-    await memory.append({ tenantId: task.tenantId, contextId: task.message.contextId }, [
-      { role: "user", text },
-      { role: "assistant", text: reply.text },
-    ]);
+    // What stands in for an answer is not the conversation's.
+    if (record.degraded === undefined) {
+      await memory.append({ tenantId: task.tenantId, contextId: task.message.contextId }, [
+        { role: "user", text: questionText(contentOf(task)) },
+        { role: "assistant", text: reply.text },
+      ]);
+    }
     task.complete(reply);
   }
 
@@ -89,12 +91,11 @@ export function createRunTurn({ runners, memory, recorder, logger, now }: RunTur
 
   return async (task, agent, deadline) => {
     const startedAtMs = now();
-    const timer = setTimeout(() => task.stop(deadlineExceeded()), deadline.remainingMs());
     const fields = { requestId: task.requestId, taskId: task.id, tenantId: task.tenantId, agentId: agent.id };
-    recorder
-      .question(task)
-      .catch((error) => logger.error({ ...fields, err: error }, "a message could not be recorded"));
     try {
+      recorder
+        .question(task)
+        .catch((error) => logger.error({ ...fields, err: error }, "a message could not be recorded"));
       task.signal.throwIfAborted();
       const finish = await answer(task, agent, deadline);
       await complete(task, finish, startedAtMs);
@@ -108,8 +109,6 @@ export function createRunTurn({ runners, memory, recorder, logger, now }: RunTur
         { ...fields, code: error.code, reason: error.reason, err: error.cause ?? error },
         "turn failed",
       );
-    } finally {
-      clearTimeout(timer);
     }
   };
 }

@@ -8,9 +8,9 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { Principal } from "../../core/auth/principal.ts";
 import type { Agent } from "../../core/directory/agent.ts";
 import type { Directory } from "../../core/directory/directory.ts";
-import { ParleyError } from "../../core/errors/parley-error.ts";
+import { type ErrorCode, ParleyError } from "../../core/errors/parley-error.ts";
 import { resolveSender } from "../../core/messages/resolve-sender.ts";
-import { Deadline } from "../../core/resilience/deadline.ts";
+import { Deadline, deadlineExceeded } from "../../core/resilience/deadline.ts";
 import { type A2AMessage, A2AMessageSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import { ContextQueue } from "./context-queue.ts";
 import { Task } from "./task.ts";
@@ -21,6 +21,8 @@ export interface AcceptRequest {
   message: A2AMessage;
   principal: Principal;
   requestId: string;
+  /** The context of a message that names none; made anew when there is none either. */
+  defaultContextId?: string | undefined;
   /** What is left of the caller's time, milliseconds; undefined when it set no limit. */
   budgetMs: number | undefined;
 }
@@ -42,6 +44,9 @@ export interface TaskEngineOptions {
   monotonicNow: () => number;
 }
 
+/** Failures that say nothing about the message. */
+const RUN_AGAIN_AFTER: readonly ErrorCode[] = ["deadline_exceeded", "unavailable", "resource_exhausted"];
+
 /** How long a caller should wait when the engine is full or draining. */
 const BUSY_RETRY_AFTER_MS = 1_000;
 
@@ -59,7 +64,8 @@ export class TaskEngine {
   }
 
   /**
-   * Takes a message. The same message sent again (tenant, sender, message id) gives the task it already has.
+   * Takes a message. The same message sent again (tenant, sender, message id) gives the task it already has,
+   * unless that one failed for want of time, room or a backend: then it is run again.
    *
    * @throws ParleyError `not_found` (no such agent for this tenant), `permission_denied` (sender), `conflict`
    *   (same id, other content), `resource_exhausted` (full), `unavailable` (draining, directory gone)
@@ -112,7 +118,7 @@ export class TaskEngine {
   #findDuplicate({ message, principal }: AcceptRequest, payloadHash: string): Task | undefined {
     if (message.messageId === "") return undefined;
     const stored = this.#store.findByMessage(principal.tenantId, message.senderId, message.messageId);
-    if (!stored) return undefined;
+    if (!stored || isWorthAnotherRun(stored.task)) return undefined;
     if (stored.payloadHash === payloadHash) return stored.task;
     throw new ParleyError(
       "conflict",
@@ -129,17 +135,15 @@ export class TaskEngine {
     });
   }
 
-  #start(
-    { message, principal, requestId, budgetMs }: AcceptRequest,
-    agent: Agent,
-    payloadHash: string,
-  ): Task {
+  #start(request: AcceptRequest, agent: Agent, payloadHash: string): Task {
+    const { message, principal, requestId, budgetMs, defaultContextId } = request;
     message.messageId ||= crypto.randomUUID();
-    message.contextId ||= crypto.randomUUID();
+    message.contextId ||= defaultContextId ?? crypto.randomUUID();
     message.createdAt = timestampFromMs(this.#options.now());
     const task = new Task({
       id: crypto.randomUUID(),
       tenantId: principal.tenantId,
+      owner: principal.subject,
       message,
       requestId,
       now: this.#options.now,
@@ -148,24 +152,43 @@ export class TaskEngine {
     task.accept();
     const turnBudgetMs = Math.min(this.#options.turnTimeoutMs, budgetMs ?? Number.POSITIVE_INFINITY);
     const deadline = Deadline.after(turnBudgetMs, this.#options.monotonicNow);
-    const contextKey = `${principal.tenantId}\n${message.contextId}`;
-    const done = this.#contexts
-      .enqueue(contextKey, () => this.#options.run(task, agent, deadline))
+    const timer = setTimeout(() => task.stop(deadlineExceeded()), turnBudgetMs);
+    const done = this.#runInTurn(task, agent, deadline)
+      .catch((error) => task.endUnexpectedly(error))
       .finally(() => {
+        clearTimeout(timer);
         this.#inFlight.delete(task);
         this.#store.markFinished(task);
       });
     this.#inFlight.set(task, done);
     return task;
   }
+
+  /** When the turns before it in its context have ended; at once when the task is stopped while it waits. */
+  async #runInTurn(task: Task, agent: Agent, deadline: Deadline): Promise<void> {
+    let running: Promise<void> | undefined;
+    const run = () => {
+      running ??= this.#options.run(task, agent, deadline);
+      return running;
+    };
+    const stopped = new Promise<void>((resolve, reject) => {
+      task.signal.addEventListener("abort", () => run().then(resolve, reject), { once: true });
+    });
+    const key = `${task.tenantId}\n${task.message.contextId}`;
+    await Promise.race([this.#contexts.enqueue(key, run), stopped]);
+  }
+}
+
+/** Whether a message whose task ended so should be run again when it is sent again. */
+function isWorthAnotherRun({ failure }: Task): boolean {
+  return failure !== undefined && RUN_AGAIN_AFTER.includes(failure.code);
 }
 
 /** The words are the same whether the agent does not exist or belongs to another tenant. */
 function agentNotFound(receiverId: string): ParleyError {
   return new ParleyError(
     "not_found",
-    `there is no agent "${receiverId}"; GET /api/v1/agents lists the agents you can reach`,
-    { reason: "agent-not-found" },
+    `no agent "${receiverId}"; GET /api/v1/agents lists those you can reach`,
   );
 }
 

@@ -2,6 +2,7 @@
  * The tasks that can be followed: all running ones, and finished ones for a while. Finds a task by id, and by the
  * message it answers, always within a tenant and a sender.
  */
+import { sizeBytesOf } from "./event-log.ts";
 import type { Task } from "./task.ts";
 
 /** Bounds of what is kept. */
@@ -10,10 +11,16 @@ export interface TaskStoreLimits {
   finishedAgeMsMax: number;
   /** And the oldest of them when there are more than this. */
   finishedCountMax: number;
+  /** Or when they take more memory than this, bytes. */
+  finishedBytesMax: number;
 }
 
 /** Enough for a client to reconnect after a bad network; later the durable log has the reply. */
-export const TASK_STORE_LIMITS: TaskStoreLimits = { finishedAgeMsMax: 300_000, finishedCountMax: 1_000 };
+export const TASK_STORE_LIMITS: TaskStoreLimits = {
+  finishedAgeMsMax: 300_000,
+  finishedCountMax: 1_000,
+  finishedBytesMax: 64 * 1024 * 1024,
+};
 
 interface StoredTask {
   task: Task;
@@ -24,8 +31,9 @@ interface StoredTask {
 export class TaskStore {
   readonly #byId = new Map<string, StoredTask>();
   readonly #byMessage = new Map<string, StoredTask>();
-  /** Finish times by task id, oldest first (insertion order). */
-  readonly #finished = new Map<string, number>();
+  /** Finished tasks by id, oldest first (insertion order). */
+  readonly #finished = new Map<string, { atMs: number; sizeBytes: number }>();
+  #finishedBytes = 0;
   readonly #limits: TaskStoreLimits;
   readonly #now: () => number;
 
@@ -40,11 +48,11 @@ export class TaskStore {
     return this.#byMessage.get(messageKey(tenantId, senderId, messageId));
   }
 
-  /** The task, when it belongs to this tenant and sender. */
-  findOwn(tenantId: string, senderId: string, taskId: string): Task | undefined {
+  /** The task, when this subject of this tenant sent its message. */
+  findOwn(tenantId: string, owner: string, taskId: string): Task | undefined {
     this.#forgetOld();
     const task = this.#byId.get(taskId)?.task;
-    return task?.tenantId === tenantId && task.message.senderId === senderId ? task : undefined;
+    return task?.tenantId === tenantId && task.owner === owner ? task : undefined;
   }
 
   /** Keeps a task from its acceptance on. */
@@ -56,19 +64,27 @@ export class TaskStore {
 
   /** Starts the clock after which a finished task is forgotten. */
   markFinished(task: Task): void {
-    this.#finished.set(task.id, this.#now());
+    const sizeBytes = task.events.sizeBytes + sizeBytesOf(task.message);
+    this.#finished.set(task.id, { atMs: this.#now(), sizeBytes });
+    this.#finishedBytes += sizeBytes;
     this.#forgetOld();
   }
 
   #forgetOld(): void {
-    const oldestMs = this.#now() - this.#limits.finishedAgeMsMax;
-    for (const [taskId, finishedAtMs] of this.#finished) {
-      if (finishedAtMs > oldestMs && this.#finished.size <= this.#limits.finishedCountMax) return;
+    const { finishedAgeMsMax, finishedCountMax, finishedBytesMax } = this.#limits;
+    const oldestMs = this.#now() - finishedAgeMsMax;
+    for (const [taskId, { atMs, sizeBytes }] of this.#finished) {
+      const isFull = this.#finished.size > finishedCountMax || this.#finishedBytes > finishedBytesMax;
+      if (atMs > oldestMs && !isFull) return;
       this.#finished.delete(taskId);
-      const task = this.#byId.get(taskId)?.task;
+      this.#finishedBytes -= sizeBytes;
+      const stored = this.#byId.get(taskId);
       this.#byId.delete(taskId);
-      if (task)
-        this.#byMessage.delete(messageKey(task.tenantId, task.message.senderId, task.message.messageId));
+      if (!stored) continue;
+      const { tenantId, message } = stored.task;
+      const key = messageKey(tenantId, message.senderId, message.messageId);
+      // The message may have been run again since, as another task.
+      if (this.#byMessage.get(key) === stored) this.#byMessage.delete(key);
     }
   }
 }

@@ -1,7 +1,7 @@
 /** One task: the work of answering one message. Makes its events; how the answer comes about is not its business. */
 import { create, type JsonObject } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { ParleyError } from "../../core/errors/parley-error.ts";
+import { ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
 import { textContent, textOf } from "../../core/messages/envelope.ts";
 import { errorMessageBody } from "../../core/messages/error-body.ts";
 import { type Part, TaskState } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
@@ -16,6 +16,8 @@ import { EventLog } from "./event-log.ts";
 export interface TaskInit {
   id: string;
   tenantId: string;
+  /** Subject of the caller that sent the message, in whoever's name; it may follow and cancel the task. */
+  owner: string;
   /** The message to answer, complete: message, sender, receiver and context ids set. */
   message: A2AMessage;
   requestId: string;
@@ -26,6 +28,7 @@ export interface TaskInit {
 export class Task {
   readonly id: string;
   readonly tenantId: string;
+  readonly owner: string;
   readonly message: A2AMessage;
   readonly requestId: string;
   readonly events = new EventLog();
@@ -36,9 +39,10 @@ export class Task {
   #failure: ParleyError | undefined;
   #discardAfterSequence = 0;
 
-  constructor({ id, tenantId, message, requestId, now }: TaskInit) {
+  constructor({ id, tenantId, owner, message, requestId, now }: TaskInit) {
     this.id = id;
     this.tenantId = tenantId;
+    this.owner = owner;
     this.message = message;
     this.requestId = requestId;
     this.#now = now;
@@ -90,6 +94,11 @@ export class Task {
   fail(error: ParleyError): void {
     this.#failure = error;
     this.events.append(this.#event(errorMessageBody(error, this.requestId)), true);
+  }
+
+  /** For a run that broke where it should not: whoever follows gets an end all the same. */
+  endUnexpectedly(error: unknown): void {
+    if (!this.events.ended) this.fail(toParleyError(error));
   }
 
   /** Asks a running task to stop, and why; its last event follows once the model's stream is closed. */

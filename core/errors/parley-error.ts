@@ -60,11 +60,14 @@ export class ParleyError extends Error {
 }
 
 /**
- * The error as it may leave the process: a ParleyError as it is, anything else as "internal error" with the
- * original as its cause.
+ * The error as it may leave the process: a ParleyError as it is, an abort without a reason of ours as `canceled`,
+ * anything else as "internal error" with the original as its cause.
  */
 export function toParleyError(error: unknown): ParleyError {
   if (error instanceof ParleyError) return error;
+  if (error instanceof Error && error.name === "AbortError") {
+    return new ParleyError("canceled", "the call was canceled", { cause: error });
+  }
   return new ParleyError("internal", "internal error; quote the request id when you report it", {
     cause: error,
   });

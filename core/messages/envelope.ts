@@ -32,7 +32,7 @@ export function textContent(text: string): Content {
 }
 
 /**
- * Turns the `text` shorthand into a content, in place.
+ * Turns the `text` shorthand into a content, in place; `text` is empty afterwards, so that it travels once.
  *
  * @throws ParleyError `invalid_argument` when `text` stands beside a body that says something else
  */
@@ -40,9 +40,13 @@ export function expandText(message: A2AMessage): void {
   if (message.text === "") return;
   if (message.body.case === undefined) {
     message.body = { case: "content", value: textContent(message.text) };
+    message.text = "";
     return;
   }
-  if (message.body.case === "content" && textOf(message.body.value) === message.text) return;
+  if (message.body.case === "content" && textOf(message.body.value) === message.text) {
+    message.text = "";
+    return;
+  }
   throw new ParleyError("invalid_argument", "give either `text` or a body such as `content`, not both");
 }
 
@@ -74,7 +78,23 @@ export function requireContent(message: A2AMessage): Content {
   if (Object.keys(message.metadata ?? {}).length > METADATA_FIELDS_MAX) {
     throw new ParleyError("invalid_argument", `metadata may have at most ${METADATA_FIELDS_MAX} fields`);
   }
+  requireJson(message, content);
   return content;
+}
+
+/** What JSON cannot say (a number that is not finite, an empty value) could be neither recorded nor shown. */
+function requireJson(message: A2AMessage, content: Content): void {
+  const isPlain = content.parts.every((part) => part.content.case !== "data" && part.metadata === undefined);
+  if (isPlain && message.metadata === undefined) return;
+  try {
+    toJson(A2AMessageSchema, message);
+  } catch (cause) {
+    throw new ParleyError(
+      "invalid_argument",
+      "data and metadata must be JSON: they have a number that is not finite, or a value that is not set",
+      { cause },
+    );
+  }
 }
 
 /**

@@ -15,6 +15,7 @@ import type { AddressPool } from "./address-pool.ts";
 import type { AgentBackend, BackendCall } from "./agent-backend.ts";
 import { toBackendFailure } from "./backend-failure.ts";
 import { reportFailure, tryAddresses } from "./try-addresses.ts";
+import { whileServing } from "./while-serving.ts";
 
 /** One address of the backend, and the client to it. */
 export interface BackendAddress {
@@ -22,6 +23,8 @@ export interface BackendAddress {
   readonly name: string;
   readonly breaker: AddressBreaker;
   readonly agent: Client<typeof AgentService>;
+  /** Rejects when the address does not serve, or does not say so before the signal aborts. */
+  readonly check: (signal: AbortSignal) => Promise<void>;
 }
 
 /** What the backend's client is made of. */
@@ -59,9 +62,15 @@ export class ConnectAgentBackend implements AgentBackend {
   }
 
   processMessage(message: A2AMessage, call: BackendCall): Promise<A2AMessage> {
-    return tryAddresses(this.#pool, call, this.#random, async (address) =>
-      address.agent.processMessage(message, await this.#callOptions(call, call.signal)),
-    );
+    return tryAddresses(this.#pool, call, this.#random, async (address) => {
+      const abort = new AbortController();
+      const options = await this.#callOptions(call, AbortSignal.any([call.signal, abort.signal]));
+      return whileServing({
+        check: address.check,
+        end: () => abort.abort(),
+        answer: address.agent.processMessage(message, options),
+      });
+    });
   }
 
   async *streamReply(message: A2AMessage, call: BackendCall): AsyncGenerator<A2AMessage, void, undefined> {
@@ -98,7 +107,8 @@ export class ConnectAgentBackend implements AgentBackend {
       rest.next().catch(() => {});
     };
     try {
-      const first = await rest.next();
+      const answer = rest.next();
+      const first = await whileServing({ check: address.check, end: () => abort.abort(), answer });
       if (first.done) throw new ConnectError("the stream ended without an event", Code.Unavailable);
       return { address, first: first.value, rest, close };
     } catch (error) {

@@ -1,6 +1,7 @@
 /**
  * Makes a call, and makes it again on the next address when the first one failed. Safe for ProcessMessage and for
- * a StreamReply that has not sent an event, as the backend runs a message id once, however often it arrives.
+ * a StreamReply that has not sent an event: a backend runs a message id once, however often it arrives. (A message
+ * that one process took and another gets runs there too; only the shared store of a later issue ends that.)
  */
 import { ParleyError } from "../../core/errors/parley-error.ts";
 import { fullJitterMs, sleep } from "../../core/resilience/full-jitter.ts";

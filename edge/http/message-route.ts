@@ -1,10 +1,14 @@
 /** `POST /api/v1/a2a/message`: a message in, its reply out, as JSON or as server-sent events. */
 import { create } from "@bufbuild/protobuf";
 import type { Context } from "hono";
-import type { ParleyError } from "../../core/errors/parley-error.ts";
+import { isErrorCode, ParleyError } from "../../core/errors/parley-error.ts";
 import { envelopeFromJsonText, envelopeToJson } from "../../core/messages/envelope.ts";
 import { errorMessageBody } from "../../core/messages/error-body.ts";
-import { type A2AMessage, A2AMessageSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import {
+  type A2AMessage,
+  A2AMessageSchema,
+  type Error as ErrorMessage,
+} from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { BackendCall } from "../backend/agent-backend.ts";
 import { admitMessage } from "../routing/admit-message.ts";
 import { type Route, routeMessage } from "../routing/route-message.ts";
@@ -66,7 +70,10 @@ async function replyWithEvents(c: Context<EdgeEnv>, message: A2AMessage, route: 
     first: first.value,
     rest: events,
     keepAliveMs: KEEP_ALIVE_MS,
-    onEvent: (event) => noteReply(access, event),
+    onEvent: (event) => {
+      noteReply(access, event);
+      if (event.body.case === "error") access.fail(failureOf(event.body.value));
+    },
     toErrorEvent: (failure) => {
       const error = withPresetReply(failure, route.agent);
       access.fail(error);
@@ -97,6 +104,11 @@ function noteReply(access: AccessRecord, { metadata }: A2AMessage): void {
   const degraded = metadata?.["degraded"];
   if (typeof model === "string") access.add({ model });
   if (typeof degraded === "string") access.add({ degraded });
+}
+
+/** A task's failure, as it came in the stream, for the log. */
+function failureOf({ code, message }: ErrorMessage): ParleyError {
+  return new ParleyError(isErrorCode(code) ? code : "internal", message);
 }
 
 /** The gateway's own last event of a stream that broke: no position in the task, which may well go on. */

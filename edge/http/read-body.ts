@@ -44,7 +44,8 @@ async function readText(
     let sizeBytes = 0;
     while (true) {
       const { done, value } = await reader.read().catch((cause: unknown) => {
-        throw clientGone(cause);
+        // workerd rejects the read that an abort cancels; the reason is the abort's then.
+        throw signal.aborted ? signal.reason : clientGone(cause);
       });
       signal.throwIfAborted();
       if (done) return text + decode();

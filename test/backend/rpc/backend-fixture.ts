@@ -51,7 +51,6 @@ export async function startBackend(
     backendTokenKey,
     reflection: true,
     messageBytesMax: 100_000,
-    timeoutMsMax: 60_000,
     shutdownSignal: shutdown.signal,
     now: Date.now,
     monotonicNow: () => performance.now(),

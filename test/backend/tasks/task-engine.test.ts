@@ -236,6 +236,94 @@ describe("TaskEngine", () => {
     expect(lasting.failure?.reason).toBe("draining");
   });
 
+  it("ends a canceled turn at once while it waits for its context, and never runs it", async () => {
+    const { runner, started } = createGatedAgent();
+    const engine = createEngine(runner);
+    await engine.accept(request("1", { contextId: "c" }));
+    const waiting = await engine.accept(request("2", { contextId: "c" }));
+    await tick();
+    waiting.cancel();
+    expect((await eventsOf(waiting)).at(-1)?.body.case).toBe("status");
+    await tick();
+    expect(started).toEqual(["1"]);
+  });
+
+  it("ends a turn whose time is up while it waits, before the turn in front has ended", async () => {
+    const { runner } = createGatedAgent();
+    const engine = createEngine(runner);
+    const first = await engine.accept(request("1", { contextId: "c" }));
+    const waiting = await engine.accept({ ...request("2", { contextId: "c" }), budgetMs: 20 });
+    await eventsOf(waiting);
+    expect(waiting.failure?.code).toBe("deadline_exceeded");
+    expect(first.events.ended).toBe(false);
+  });
+
+  it("runs a message again whose task failed for want of time, when it is sent again", async () => {
+    const { runner, gates } = createGatedAgent();
+    const engine = createEngine(runner);
+    const impatient = await engine.accept({ ...request("hi", { messageId: "m1" }), budgetMs: 10 });
+    await eventsOf(impatient);
+    const again = await engine.accept(request("hi", { messageId: "m1" }));
+    expect(again).not.toBe(impatient);
+    await tick();
+    gates[1]?.resolve();
+    expect((await eventsOf(again)).at(-1)?.body.case).toBe("content");
+  });
+
+  it("takes a message sent again on another stream, under another default context, for the same", async () => {
+    const engine = createEngine(createEchoAgent());
+    const first = await engine.accept({
+      ...request("hi", { messageId: "m1" }),
+      defaultContextId: "stream-1",
+    });
+    const second = await engine.accept({
+      ...request("hi", { messageId: "m1" }),
+      defaultContextId: "stream-2",
+    });
+    expect(second).toBe(first);
+  });
+
+  it("survives a recorder that throws, ends the task as `internal` and answers the next message", async () => {
+    const recorder = createRecorder();
+    const { question } = recorder;
+    let calls = 0;
+    recorder.question = (task) => {
+      calls += 1;
+      if (calls === 1) throw new RangeError("a value that JSON cannot say");
+      return question(task);
+    };
+    const engine = createEngine(createEchoAgent(), { recorder });
+    const failed = await engine.accept(request("1", { contextId: "c" }));
+    await eventsOf(failed);
+    expect(failed.failure?.code).toBe("internal");
+    const next = await engine.accept(request("2", { contextId: "c" }));
+    expect((await eventsOf(next)).at(-1)?.body.case).toBe("content");
+  });
+
+  it("does not remember what stood in for an answer", async () => {
+    const histories: unknown[] = [];
+    const engine = createEngine({
+      async *answer(turn) {
+        histories.push(turn.history);
+        const event = finish("come back later");
+        yield event.type === "finish"
+          ? { ...event, record: { model: "preset", degraded: "preset-reply" } }
+          : event;
+      },
+    });
+    await eventsOf(await engine.accept(request("1", { contextId: "c" })));
+    await eventsOf(await engine.accept(request("2", { contextId: "c" })));
+    expect(histories).toEqual([[], []]);
+  });
+
+  it("lets a caller follow and cancel what it sent in another's name", async () => {
+    const engine = createEngine(createEchoAgent());
+    const proxy = { ...ann, scopes: ["messages:send", "messages:send-as"] };
+    const task = await engine.accept(request("hi", { senderId: "bob" }, proxy));
+    expect(engine.find(proxy, task.id)).toBe(task);
+    expect(() => engine.find({ ...ann, subject: "bob" }, task.id)).toThrow(/there is no task/);
+  });
+
   it("finds a task for its sender only", async () => {
     const engine = createEngine(createEchoAgent());
     const task = await engine.accept(request("hi"));

@@ -74,6 +74,16 @@ describe("content", () => {
     expect(() => requireContent(read(json))).toThrow();
   });
 
+  it.each([
+    ["data", { content: { parts: [{ data: Number.MAX_VALUE }] } }],
+    ["a part's metadata", { content: { parts: [{ text: "x", metadata: { a: Number.MAX_VALUE } }] } }],
+    ["metadata", { text: "x", metadata: { a: Number.MAX_VALUE } }],
+  ])("is refused with a number in %s that JSON cannot say back", (_, json) => {
+    const text = JSON.stringify({ receiverId: "echo", ...json }).replace(/1\.79\d*e\+308/, "1e999");
+    expect(text).toContain("1e999");
+    expect(() => requireContent(envelopeFromJsonText(text))).toThrow(/must be JSON|wrong shape/);
+  });
+
   it("may be data or a file without any text", () => {
     expect(() => requireContent(read({ content: { parts: [{ data: {} }] } }))).not.toThrow();
     expect(() => requireContent(read({ content: { parts: [{ raw: "AA==" }] } }))).not.toThrow();

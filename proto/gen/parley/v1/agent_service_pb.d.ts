@@ -86,7 +86,7 @@ export declare type A2AMessage = Message<"parley.v1.A2AMessage"> & {
 
   /**
    * Whatever else belongs to the message. From a sender: handed on and recorded, at most 64 fields.
-   * On a reply, set by the server: `model`, `finishReason`, `usage`, `degraded`, `citations`.
+   * On a reply, set by the server: `model`, `finishReason`, `usage`, `degraded`, `recorded`.
    *
    * @generated from field: google.protobuf.Struct metadata = 9;
    */
