@@ -63,8 +63,7 @@ export class RunFile {
       const left = earlier?.children.filter(isRunning) ?? [];
       left.forEach(onLeftOver);
       await Promise.all(left.map((process) => endProcess(process, leftOverGraceMs)));
-      // Only what was read: a start that came in between has its own record there by now.
-      if (earlier) rmSync(path, { force: true });
+      rmSync(path, { force: true });
       if (createFile(path, record)) return new RunFile(path);
     }
     throw new AlreadyRunningError(`another start is taking ${path} at this moment`);

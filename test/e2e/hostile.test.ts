@@ -61,7 +61,7 @@ describe("Ctrl-C while a turn is running", () => {
     provider = await startOpenaiDouble({ latencyMs: 1_500 });
     const gateway = await startGateway({ environment: { OPENAI_BASE_URL: provider.baseUrl } });
     const answer = ask(gateway, { receiverId: "assistant", text: "Take your time" });
-    await expect.poll(() => provider.requestCount).toBeGreaterThan(0);
+    await expect.poll(() => provider.requestCount, { timeout: 20_000 }).toBeGreaterThan(0);
     const stopped = gateway.stop();
     expect(await answer).toMatchObject({
       status: 200,

@@ -87,10 +87,12 @@ describe("with an OpenAI-compatible server", () => {
       { headers: { "x-request-id": requestId, traceparent: `00-${traceId}-b7ad6b7169203331-01` } },
     );
     expect(headers.get("x-request-id")).toBe(requestId);
-    await expect
-      .poll(() => gateway.logs("edge").filter((line) => line["requestId"] === requestId).length)
-      .toBeGreaterThan(0);
     for (const program of ["edge", "backend"] as const) {
+      await expect
+        .poll(() => gateway.logs(program).filter((line) => line["requestId"] === requestId).length, {
+          timeout: 10_000,
+        })
+        .toBeGreaterThan(0);
       const lines = gateway.logs(program).filter((line) => line["requestId"] === requestId);
       expect(lines.length, program).toBeGreaterThan(0);
       expect(
