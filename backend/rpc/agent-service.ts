@@ -11,6 +11,7 @@ import {
   CancelReplyRequestSchema,
   ResumeReplyRequestSchema,
 } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import type { CallLimits } from "../limits/call-limits.ts";
 import type { Task } from "../tasks/task.ts";
 import type { TaskEngine } from "../tasks/task-engine.ts";
 import { principalOf, type VerifiedCaller } from "./caller.ts";
@@ -20,12 +21,14 @@ import type { Validate } from "./validate.ts";
 /** What the service works with. */
 export interface AgentServiceOptions {
   engine: TaskEngine;
+  limits: CallLimits;
   validate: Validate;
 }
 
 /** Makes the handlers of AgentService. */
 export function createAgentService({
   engine,
+  limits,
   validate,
 }: AgentServiceOptions): ServiceImpl<typeof AgentService> {
   /** Checks a message and makes it a task. */
@@ -35,11 +38,13 @@ export function createAgentService({
     { budgetMs, defaultContextId }: { budgetMs?: number | undefined; defaultContextId?: string },
   ) => {
     requireScope(caller.principal, "messages:send");
+    await limits.countRequest(caller);
     expandText(message);
     validate(A2AMessageSchema, message);
     requireContent(message);
     const { principal, requestId } = caller;
-    return engine.accept({ message, principal, requestId, budgetMs, defaultContextId });
+    const request = { message, principal, requestId, budgetMs, defaultContextId };
+    return limits.charge(caller, message, () => engine.accept(request));
   };
 
   return {
@@ -65,6 +70,7 @@ export function createAgentService({
     },
 
     async *resumeReply(request, context) {
+      await limits.countRequest(principalOf(context));
       validate(ResumeReplyRequestSchema, request);
       const task = findTask(request.taskId, principalOf(context));
       if (request.afterSequence > task.events.sequence) {
@@ -77,6 +83,7 @@ export function createAgentService({
     },
 
     async cancelReply(request, context) {
+      await limits.countRequest(principalOf(context));
       validate(CancelReplyRequestSchema, request);
       const task = findTask(request.taskId, principalOf(context));
       cancelTask(task);

@@ -1,12 +1,15 @@
 /** Who calls an RPC, in which request; set before the body is read, read by the handlers. */
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { Principal } from "../../core/auth/principal.ts";
+import type { Limits } from "../../core/limits/limits.ts";
 import type { TraceContext } from "../../core/messages/trace-context.ts";
 
 /** What is known of a call before its body is read. */
 export interface Caller {
   /** Undefined on services that need no credential: health and reflection. */
   principal: Principal | undefined;
+  /** What the caller may use; undefined for the edge, which keeps to it itself, and where nobody is asked. */
+  limits: Limits | undefined;
   requestId: string;
   trace: TraceContext;
 }

@@ -1,16 +1,20 @@
 /**
  * The door of the backend: finds out who calls before the body is read. The edge shows its signed token; every
- * other caller shows an API key. Health and reflection are open.
+ * other caller shows an API key or a JWT. Health and reflection are open.
  */
-import type { HandlerContext } from "@connectrpc/connect";
+import {
+  type ContextValues,
+  createContextKey,
+  createContextValues,
+  type HandlerContext,
+} from "@connectrpc/connect";
 import type { CryptoKey } from "jose";
-import { parseApiKey, verifyApiKey } from "../../core/auth/api-key.ts";
 import { BACKEND_TOKEN_HEADER, verifyBackendToken } from "../../core/auth/backend-token.ts";
-import { bearerCredential } from "../../core/auth/bearer.ts";
-import type { Principal, Verification } from "../../core/auth/principal.ts";
-import type { Directory } from "../../core/directory/directory.ts";
+import type { Principal, RefusalReason } from "../../core/auth/principal.ts";
+import type { VerifyCredential } from "../../core/auth/verify-credential.ts";
 import { toConnectError } from "../../core/errors/connect-errors.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
+import type { Limits } from "../../core/limits/limits.ts";
 import { acceptOrMintRequestId, REQUEST_ID_HEADER } from "../../core/messages/request-id.ts";
 import { acceptOrStartTrace, TRACEPARENT_HEADER } from "../../core/messages/trace-context.ts";
 import { AgentService } from "../../proto/gen/parley/v1/agent_service_pb.js";
@@ -18,12 +22,27 @@ import { setCaller } from "./caller.ts";
 
 /** What the gate works with. */
 export interface RequestGateOptions {
-  directory: Directory;
-  /** Undefined when this backend has no edge: then only API keys are taken. */
+  verifyCredential: VerifyCredential;
+  /** Undefined when this backend has no edge: then only callers' own credentials are taken. */
   backendTokenKey: CryptoKey | undefined;
   now: () => number;
   /** Told of every refusal; the caller is not told why. */
   onRefused: (refusal: { requestId: string; reason: string; procedure: string }) => void;
+}
+
+type Admission =
+  | { ok: true; principal: Principal; limits: Limits | undefined; requestId?: string }
+  | { ok: false; reason: RefusalReason };
+
+const addressKey = createContextKey("unknown", {
+  description: "address of the caller's end of the connection",
+});
+
+/** For `connectNodeAdapter`'s `contextValues`: where a request comes from, which the gate needs to know. */
+export function connectionValues(request: { socket: { remoteAddress?: string | undefined } }): ContextValues {
+  const { remoteAddress } = request.socket;
+  const values = createContextValues();
+  return remoteAddress === undefined ? values : values.set(addressKey, remoteAddress);
 }
 
 /** Services that answer anybody: what they tell is not a tenant's. */
@@ -33,43 +52,46 @@ function isOpen(context: HandlerContext): boolean {
 
 /** Makes the gate for `connectNodeAdapter`'s `requestGate`. */
 export function createRequestGate(options: RequestGateOptions): (context: HandlerContext) => Promise<void> {
-  const { directory, backendTokenKey, now, onRefused } = options;
+  const { verifyCredential, backendTokenKey, now, onRefused } = options;
 
-  async function verify(header: Headers): Promise<Verification & { requestId?: string }> {
+  async function admit({ requestHeader: header, values }: HandlerContext): Promise<Admission> {
     const token = header.get(BACKEND_TOKEN_HEADER);
-    if (token !== null) {
-      const claims = backendTokenKey && (await verifyBackendToken(backendTokenKey, token, now()));
-      return claims ? { ok: true, ...claims } : { ok: false, reason: "bad-token" };
+    if (token === null) {
+      return verifyCredential({
+        authorization: header.get("authorization"),
+        address: values.get(addressKey),
+      });
     }
-    const credential = bearerCredential(header.get("authorization"));
-    const presented = credential === undefined ? undefined : parseApiKey(credential);
-    if (!presented) return { ok: false, reason: "malformed" };
-    return verifyApiKey(presented, await directory.findApiKey(presented.keyId), now());
+    const claims = backendTokenKey && (await verifyBackendToken(backendTokenKey, token, now()));
+    return claims ? { ok: true, ...claims, limits: undefined } : { ok: false, reason: "bad-token" };
   }
 
   return async (context) => {
     const header = context.requestHeader;
     const trace = acceptOrStartTrace(header.get(TRACEPARENT_HEADER));
     let requestId = acceptOrMintRequestId(header.get(REQUEST_ID_HEADER));
+    const refuse = (reason: string) => onRefused({ requestId, reason, procedure: context.method.name });
     let principal: Principal | undefined;
+    let limits: Limits | undefined;
     try {
       if (!isOpen(context)) {
-        const verification = await verify(header);
-        if (!verification.ok) {
-          onRefused({ requestId, reason: verification.reason, procedure: context.method.name });
+        const admission = await admit(context);
+        if (!admission.ok) {
+          refuse(admission.reason);
           throw new ParleyError(
             "unauthenticated",
             "send a valid API key as `authorization: Bearer parley_<id>_<secret>`",
           );
         }
-        requestId = verification.requestId ?? requestId;
-        principal = verification.principal;
+        requestId = admission.requestId ?? requestId;
+        ({ principal, limits } = admission);
       }
     } catch (error) {
+      if (error instanceof ParleyError && error.reason) refuse(error.reason);
       context.responseHeader.set(REQUEST_ID_HEADER, requestId);
       throw toConnectError(error, requestId);
     }
     context.responseHeader.set(REQUEST_ID_HEADER, requestId);
-    setCaller(context, { principal, requestId, trace });
+    setCaller(context, { principal, limits, requestId, trace });
   };
 }

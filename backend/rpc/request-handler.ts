@@ -3,10 +3,12 @@ import { Code } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { CryptoKey } from "jose";
 import type { Logger } from "pino";
-import type { Directory } from "../../core/directory/directory.ts";
+import type { VerifyCredential } from "../../core/auth/verify-credential.ts";
+import type { Limiter } from "../../core/limits/limiter.ts";
 import { file_google_rpc_error_details } from "../../proto/gen/google/rpc/error_details_pb.js";
 import { Health } from "../../proto/gen/grpc/health/v1/health_pb.js";
 import { AgentService } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import { CallLimits } from "../limits/call-limits.ts";
 import { ANSWER_CHARACTERS_MAX } from "../llm/model-attempt.ts";
 import type { RequestHandler } from "../server.ts";
 import type { TaskEngine } from "../tasks/task-engine.ts";
@@ -14,7 +16,7 @@ import { createAgentService } from "./agent-service.ts";
 import { createErrorInterceptor } from "./error-interceptor.ts";
 import { createHealthService, type HealthStatus } from "./health-service.ts";
 import { routeReflection } from "./reflection-service.ts";
-import { createRequestGate } from "./request-gate.ts";
+import { connectionValues, createRequestGate } from "./request-gate.ts";
 import { createValidate } from "./validate.ts";
 
 /** Smaller messages cost more processor time to compress than network time to send. */
@@ -29,7 +31,9 @@ const REPLY_BYTES_MAX = 2 * 3 * ANSWER_CHARACTERS_MAX + 4 * 1024 * 1024;
 /** What is served, and within which limits. */
 export interface RequestHandlerOptions {
   engine: TaskEngine;
-  directory: Directory;
+  /** Counts the callers that are not an edge. */
+  limiter: Limiter;
+  verifyCredential: VerifyCredential;
   health: HealthStatus;
   logger: Logger;
   /** Undefined when this backend has no edge. */
@@ -47,9 +51,9 @@ export interface RequestHandlerOptions {
 
 /** Makes the handler. */
 export function createRequestHandler(options: RequestHandlerOptions): RequestHandler {
-  const { engine, directory, health, logger, backendTokenKey, now } = options;
+  const { engine, verifyCredential, health, logger, backendTokenKey, now } = options;
   const requestGate = createRequestGate({
-    directory,
+    verifyCredential,
     backendTokenKey,
     now,
     onRefused: (refusal) => logger.warn(refusal, "caller refused"),
@@ -71,15 +75,17 @@ export function createRequestHandler(options: RequestHandlerOptions): RequestHan
     else logger.info(failure, "call failed");
   }, options.monotonicNow);
 
+  const limits = new CallLimits(options.limiter);
   return connectNodeAdapter({
     requestGate,
+    contextValues: connectionValues,
     interceptors: [interceptor],
     readMaxBytes: options.messageBytesMax,
     writeMaxBytes: REPLY_BYTES_MAX,
     compressMinBytes: COMPRESS_BYTES_MIN,
     shutdownSignal: options.shutdownSignal,
     routes(router) {
-      router.service(AgentService, createAgentService({ engine, validate: createValidate() }));
+      router.service(AgentService, createAgentService({ engine, limits, validate: createValidate() }));
       router.service(Health, createHealthService(health));
       if (options.reflection)
         routeReflection(router, [AgentService, Health], [file_google_rpc_error_details]);

@@ -3,6 +3,7 @@
  * stored. Reading records from a store is not done here.
  */
 import type { ApiKeyRecord } from "../directory/directory.ts";
+import { LIMITS_DEFAULT, resolveLimits } from "../limits/limits.ts";
 import type { Verification } from "./principal.ts";
 
 /** Length of a key id: 12 characters of a-z 0-9 are 62 bits, enough never to meet by chance. */
@@ -42,6 +43,9 @@ export function generateApiKey(random: RandomBytes): NewApiKey {
 }
 
 /** SHA-256 of a secret, lower-case hex (64 characters): what is stored in place of it. */
+export type HashSecret = (secret: string) => string | Promise<string>;
+
+/** {@link HashSecret} on any platform, by Web Crypto; slow on Node, where every digest goes through its thread pool. */
 export async function hashSecret(secret: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(secret));
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -55,8 +59,9 @@ export async function verifyApiKey(
   presented: PresentedApiKey,
   record: ApiKeyRecord | undefined,
   nowMs: number,
+  hash: HashSecret = hashSecret,
 ): Promise<Verification> {
-  const matches = equalInConstantTime(await hashSecret(presented.secret), record?.secretSha256 ?? "");
+  const matches = equalInConstantTime(await hash(presented.secret), record?.secretSha256 ?? "");
   if (!record) return { ok: false, reason: "unknown-key" };
   if (!matches) return { ok: false, reason: "wrong-secret" };
   if (record.revokedAtMs !== undefined && record.revokedAtMs <= nowMs)
@@ -71,6 +76,7 @@ export async function verifyApiKey(
       scopes: record.scopes,
       keyId: record.keyId,
     },
+    limits: resolveLimits(record.limits, record.tenantLimits, LIMITS_DEFAULT),
   };
 }
 

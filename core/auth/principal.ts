@@ -1,4 +1,5 @@
 /** Who calls, once a credential has been verified. */
+import type { Limits } from "../limits/limits.ts";
 
 /** What a caller may be allowed to do; every route and RPC names the one it needs. */
 export const SCOPES = [
@@ -25,11 +26,27 @@ export interface Principal {
   /** The caller's name within its tenant; becomes the `sender_id` of its messages. */
   readonly subject: string;
   readonly scopes: readonly string[];
-  /** The API key used, for logs; never its secret. */
+  /** The API key used, never its secret. Empty for a JWT: there tenant and subject are all that names the caller. */
   readonly keyId: string;
 }
 
-/** The outcome of a verification; `reason` is for the log only, callers are never told why. */
+/** Why a credential was refused; for the log only, callers are never told. */
+export type RefusalReason =
+  | "missing"
+  | "malformed"
+  | "unknown-key"
+  | "wrong-secret"
+  | "revoked"
+  | "expired"
+  | "not-yet-valid"
+  | "wrong-algorithm"
+  | "wrong-issuer"
+  | "wrong-audience"
+  | "bad-claims"
+  | "unknown-tenant"
+  | "bad-token";
+
+/** The outcome of a verification; with the caller come the limits that hold for it. */
 export type Verification =
-  | { ok: true; principal: Principal }
-  | { ok: false; reason: "malformed" | "unknown-key" | "wrong-secret" | "revoked" | "expired" | "bad-token" };
+  | { ok: true; principal: Principal; limits: Limits }
+  | { ok: false; reason: RefusalReason };

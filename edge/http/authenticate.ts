@@ -1,22 +1,22 @@
 /**
- * Who calls: verifies the API key of a request. Every refusal is the same answer, whatever was wrong with the
- * key; the reason goes to the log. A directory that cannot be asked is not a refusal: that stays `unavailable`.
+ * Who calls: verifies the credential of a request. Every refusal is the same answer, whatever was wrong with the
+ * credential; the reason goes to the log. A directory that cannot be asked is not a refusal: that stays `unavailable`.
  */
 import type { MiddlewareHandler } from "hono";
-import { parseApiKey, verifyApiKey } from "../../core/auth/api-key.ts";
-import { bearerCredential } from "../../core/auth/bearer.ts";
-import type { Verification } from "../../core/auth/principal.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
-import type { Composition } from "../composition.ts";
+import { callerAddress } from "./caller-address.ts";
 import type { EdgeEnv } from "./edge-env.ts";
 
-/** Sets `principal`, or throws `unauthenticated`. */
+/** Sets `principal` and `limits`, or throws `unauthenticated`. */
 export const authenticate: MiddlewareHandler<EdgeEnv> = async function authenticate(c, next) {
-  const credential = bearerCredential(c.req.header("authorization"));
-  const verification = await verify(credential, c.get("composition"), c.get("abort").signal);
+  const verification = await c.get("composition").verifyCredential({
+    authorization: c.req.header("authorization"),
+    address: callerAddress(c),
+    signal: c.get("abort").signal,
+  });
   const access = c.get("access");
   if (!verification.ok) {
-    access.add({ authFailure: credential === undefined ? "missing" : verification.reason });
+    access.add({ authFailure: verification.reason });
     c.header("WWW-Authenticate", 'Bearer realm="parley"');
     throw new ParleyError(
       "unauthenticated",
@@ -26,16 +26,6 @@ export const authenticate: MiddlewareHandler<EdgeEnv> = async function authentic
   const { tenantId, subject, keyId } = verification.principal;
   access.add({ tenantId, subject, keyId });
   c.set("principal", verification.principal);
+  c.set("limits", verification.limits);
   await next();
 };
-
-async function verify(
-  credential: string | undefined,
-  { directory, now }: Composition,
-  signal: AbortSignal,
-): Promise<Verification> {
-  const presented = credential === undefined ? undefined : parseApiKey(credential);
-  if (!presented) return { ok: false, reason: "malformed" };
-  const record = await directory.findApiKey(presented.keyId, signal);
-  return verifyApiKey(presented, record, now());
-}

@@ -12,8 +12,12 @@ import { HealthStatus } from "../../../backend/rpc/health-service.ts";
 import { createRequestHandler, type RequestHandlerOptions } from "../../../backend/rpc/request-handler.ts";
 import { listen } from "../../../backend/server.ts";
 import { generateApiKey, hashSecret } from "../../../core/auth/api-key.ts";
+import { AttemptGuard } from "../../../core/auth/attempt-guard.ts";
 import { importBackendTokenSecret } from "../../../core/auth/backend-token.ts";
+import type { VerifyJwt } from "../../../core/auth/jwt.ts";
+import { createCredentialVerifier } from "../../../core/auth/verify-credential.ts";
 import type { ApiKeyRecord, Directory } from "../../../core/directory/directory.ts";
+import { MemoryLimiter } from "../../../core/limits/memory-limiter.ts";
 import { Health } from "../../../proto/gen/grpc/health/v1/health_pb.js";
 import { AgentService } from "../../../proto/gen/parley/v1/agent_service_pb.js";
 import { ann, createEngine, directory } from "../tasks/engine-fixture.ts";
@@ -21,10 +25,18 @@ import { ann, createEngine, directory } from "../tasks/engine-fixture.ts";
 /** Secret shared with the edge in these tests. */
 export const BACKEND_TOKEN_SECRET = "a-secret-for-tests-only-of-at-least-32-bytes";
 
+/** What a test may bring of its own. */
+export type BackendOverrides = Partial<RequestHandlerOptions> & {
+  verifyJwt?: VerifyJwt;
+  attempts?: AttemptGuard;
+  /** Puts something in front of the directory, its cache for instance. */
+  wrapDirectory?: (directory: Directory) => Directory;
+};
+
 /** Starts a backend; `stop` ends it. */
 export async function startBackend(
   engine = createEngine(createEchoAgent()),
-  overrides: Partial<RequestHandlerOptions> = {},
+  { verifyJwt, attempts, wrapDirectory, ...overrides }: BackendOverrides = {},
 ) {
   const key = generateApiKey((bytes) => crypto.getRandomValues(bytes));
   const record: ApiKeyRecord = {
@@ -45,7 +57,13 @@ export async function startBackend(
   const shutdown = new AbortController();
   const handler = createRequestHandler({
     engine,
-    directory: keyDirectory,
+    limiter: new MemoryLimiter(Date.now),
+    verifyCredential: createCredentialVerifier({
+      directory: wrapDirectory?.(keyDirectory) ?? keyDirectory,
+      verifyJwt,
+      attempts: attempts ?? new AttemptGuard(Date.now),
+      now: overrides.now ?? Date.now,
+    }),
     health,
     logger,
     backendTokenKey,

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { generateApiKey, hashSecret, parseApiKey, verifyApiKey } from "../../../core/auth/api-key.ts";
 import { bearerCredential } from "../../../core/auth/bearer.ts";
 import type { ApiKeyRecord } from "../../../core/directory/directory.ts";
+import { LIMITS_DEFAULT } from "../../../core/limits/limits.ts";
 
 const key = generateApiKey((bytes) => crypto.getRandomValues(bytes));
 const record: ApiKeyRecord = {
@@ -48,6 +49,7 @@ describe("API keys", () => {
     expect(verification).toEqual({
       ok: true,
       principal: { tenantId: "acme", subject: "ann", scopes: ["messages:send"], keyId: key.keyId },
+      limits: LIMITS_DEFAULT,
     });
   });
 
@@ -79,7 +81,8 @@ describe("the bearer credential", () => {
     ["Basic abc"],
     ["Bearer"],
     ["Bearer a b"],
-    [`Bearer ${"x".repeat(5_000)}`],
+    [`Bearer ${"x".repeat(8_193)}`],
+    [`Bearer ${"x".repeat(100_000)}`],
   ])("is not found in %s", (header) => {
     expect(bearerCredential(header)).toBeUndefined();
   });
