@@ -4,6 +4,7 @@ import type { Agent } from "../../core/directory/agent.ts";
 import type { Deadline } from "../../core/resilience/deadline.ts";
 import type { Part } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import type { Content } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import type { ModelAttempt } from "../llm/answer-event.ts";
 import type { ConversationTurn } from "../stores/conversation-memory.ts";
 
 /** A turn to be answered. */
@@ -14,6 +15,8 @@ export interface AgentTurn {
   readonly history: readonly ConversationTurn[];
   readonly deadline: Deadline;
   readonly requestId: string;
+  /** To be told of every call of a model when it is over. */
+  readonly onAttempt: (attempt: ModelAttempt) => void;
 }
 
 /** What the durable log keeps of an answer beside its text. */

@@ -4,18 +4,22 @@
  */
 import { abortable } from "../../core/directory/abortable.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
-import type { LogEntry, MessageLog } from "../../core/log/message-log.ts";
+import type { LogEntry, LogState, MessageLog } from "../../core/log/message-log.ts";
 import { fullJitterMs, sleep } from "../../core/resilience/full-jitter.ts";
 
 /** Enough that the commit costs little per row; few enough that a batch takes milliseconds. */
 const BATCH_ROWS_MAX = 200;
 /** Of JSON; a statement of a few megabytes is still quick. One larger entry goes alone. */
 const BATCH_CHARACTERS_MAX = 2 * 1024 * 1024;
-/** Waiting entries: some seconds of full load, until the backend says that it is too busy. */
-const QUEUE_ENTRIES_MAX = 10_000;
+/** Waiting entries: minutes of ordinary load while the database is away. */
+const QUEUE_ENTRIES_MAX = 50_000;
 /** Waiting JSON: bounds the memory when entries are large. */
 const QUEUE_CHARACTERS_MAX = 64 * 1024 * 1024;
-const RETRY_BACKOFF = { baseMs: 50, capMs: 5_000 };
+/** Above this part of either bound the log is `full`: the rest is for the replies of turns under way. */
+const FULL_FRACTION = 0.5;
+/** A batch that takes longer than this is a database that stalls. */
+const STALLED_AFTER_MS = 500;
+const RETRY_BACKOFF = { baseMs: 50, capMs: 2_000 };
 /** What a caller is told to wait when the queue is full. */
 const FULL_RETRY_AFTER_MS = 1_000;
 
@@ -33,6 +37,8 @@ export interface LogStore {
 /** How the writer waits, and who hears of its trouble. */
 export interface GroupCommitLogOptions {
   readonly store: LogStore;
+  /** Monotonic, milliseconds. */
+  readonly now: () => number;
   /** Uniform in [0, 1). */
   readonly random: () => number;
   /** A batch failed and will be tried again, or (`lost`) an entry was refused for good. */
@@ -55,9 +61,23 @@ export class GroupCommitLog implements MessageLog {
   #queuedCharacters = 0;
   #writing: Promise<void> | undefined;
   #draining = false;
+  /** The last try of a batch failed; no other has succeeded since. */
+  #failing = false;
+  /** When the insert under way began; undefined when there is none. */
+  #insertingSinceMs: number | undefined;
 
   constructor(options: GroupCommitLogOptions) {
     this.#options = options;
+  }
+
+  state(): LogState {
+    const isStalled =
+      this.#insertingSinceMs !== undefined && this.#options.now() - this.#insertingSinceMs > STALLED_AFTER_MS;
+    const isFull =
+      this.#queue.length > FULL_FRACTION * QUEUE_ENTRIES_MAX ||
+      this.#queuedCharacters > FULL_FRACTION * QUEUE_CHARACTERS_MAX;
+    if (isFull) return "full";
+    return this.#failing || isStalled ? "behind" : "ready";
   }
 
   append(entry: LogEntry, signal?: AbortSignal): Promise<void> {
@@ -122,25 +142,37 @@ export class GroupCommitLog implements MessageLog {
 
   /** Settles the batch's entries; false when the log was stopped before it could. */
   async #writeBatch(batch: WaitingEntry[]): Promise<boolean> {
-    const { store, random, onFailure } = this.#options;
+    const { random, onFailure } = this.#options;
     const { signal } = this.#stop;
     for (let attempt = 1; !signal.aborted; attempt++) {
       try {
-        await store.insert(
-          batch.map(({ row }) => row),
-          signal,
-        );
+        await this.#insert(batch);
         for (const entry of batch) entry.resolve();
         return true;
       } catch (error) {
         if (signal.aborted) return false;
         const retryable = error instanceof ParleyError && error.code === "unavailable";
         if (!retryable) return this.#writeOneByOne(batch, error);
+        this.#failing = true;
         onFailure({ error, rows: batch.length, lost: false });
         await this.#sleep(fullJitterMs(attempt, RETRY_BACKOFF, random)).catch(() => undefined);
       }
     }
     return false;
+  }
+
+  async #insert(batch: readonly WaitingEntry[]): Promise<void> {
+    const { store, now } = this.#options;
+    this.#insertingSinceMs = now();
+    try {
+      await store.insert(
+        batch.map(({ row }) => row),
+        this.#stop.signal,
+      );
+      this.#failing = false;
+    } finally {
+      this.#insertingSinceMs = undefined;
+    }
   }
 
   /** One row that the database refuses must not take the others of its batch with it. */

@@ -2,30 +2,36 @@
 import { toJson } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { JsonValue } from "../../core/errors/parley-error.ts";
-import type { LogEntry, MessageLog } from "../../core/log/message-log.ts";
+import type { LogAttempt, LogEntry, MessageLog } from "../../core/log/message-log.ts";
 import { type A2AMessage, ContentSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import type { ModelAttempt } from "../llm/answer-event.ts";
 import type { Task } from "./task.ts";
 import type { TurnRecorder } from "./turn-recorder.ts";
 
 /** Makes a recorder over a log; `now` is the Unix epoch, milliseconds. */
 export function createLogTurnRecorder(log: MessageLog, now: () => number): TurnRecorder {
   return {
-    question: (task) => log.append({ ...common(task, task.message, now), role: "user" }),
+    state: () => log.state(),
 
-    answer: (task, reply, record, durationMs) =>
+    // Async: a content that has no JSON form (a number that is NaN, over gRPC) rejects instead of throwing.
+    question: async (task) => log.append({ ...common(task, task.message, now), role: "user" }),
+
+    answer: async (task, reply, record, durationMs) =>
       log.append({
         ...common(task, reply, now),
         ...record,
         role: "agent",
+        attempts: task.attempts.map(toLogAttempt),
         inReplyTo: reply.inReplyTo,
         durationMs: Math.round(durationMs),
       }),
 
-    failure: (task, error, durationMs) =>
+    failure: async (task, error, durationMs) =>
       log.append({
         ...common(task, task.reply([], {}), now),
         role: "agent",
         content: { parts: [] },
+        attempts: task.attempts.map(toLogAttempt),
         inReplyTo: task.message.messageId,
         errorCode: error.code,
         durationMs: Math.round(durationMs),
@@ -45,6 +51,24 @@ function common(task: Task, message: A2AMessage, now: () => number): Omit<LogEnt
     content: body.case === "content" ? (toJson(ContentSchema, body.value) as JsonValue) : null,
     ...(metadata ? { metadata: metadata as { [key: string]: JsonValue } } : {}),
     requestId: task.requestId,
+    keyId: task.keyId,
+    agentVersion: task.agentVersion,
     createdAtMs: createdAt ? timestampMs(createdAt) : now(),
+  };
+}
+
+function toLogAttempt({ model, outcome, durationMs, firstTokenMs, usage }: ModelAttempt): LogAttempt {
+  return {
+    model,
+    outcome,
+    durationMs,
+    ...(firstTokenMs === undefined ? {} : { firstTokenMs }),
+    ...(usage
+      ? {
+          inputTokens: usage.inputTokens,
+          outputTokens: usage.outputTokens,
+          usageEstimated: usage.estimated ?? false,
+        }
+      : {}),
   };
 }

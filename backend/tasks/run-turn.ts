@@ -1,7 +1,7 @@
 /**
  * Runs one task: loads the conversation, lets the agent answer, records, and ends the task with exactly one last
- * event. The reply is shown only after it is durable; when the log cannot take it in time, the reply goes out
- * marked `recorded: false` and stays in the log's queue.
+ * event. The reply is shown only after it is durable; when the log cannot take it in time, or is known to be
+ * behind, the reply goes out marked `recorded: false` and stays in the log's queue.
  */
 import type { Logger } from "pino";
 import type { Agent } from "../../core/directory/agent.ts";
@@ -10,6 +10,7 @@ import type { Deadline } from "../../core/resilience/deadline.ts";
 import type { AgentEvent } from "../agents/agent-runner.ts";
 import type { AgentRunners } from "../agents/agent-runners.ts";
 import { questionText } from "../agents/question-text.ts";
+import type { ModelAttempt } from "../llm/answer-event.ts";
 import type { ConversationMemory } from "../stores/conversation-memory.ts";
 import type { Task } from "./task.ts";
 import type { RunTask } from "./task-engine.ts";
@@ -37,7 +38,8 @@ export function createRunTurn({ runners, memory, recorder, logger, now }: RunTur
     const { message, tenantId, requestId, signal } = task;
     const content = contentOf(task);
     const history = await memory.load({ tenantId, contextId: message.contextId }, signal);
-    const turn = { agent, content, history, deadline, requestId };
+    const onAttempt = (attempt: ModelAttempt) => task.attempts.push(attempt);
+    const turn = { agent, content, history, deadline, requestId, onAttempt };
     for await (const event of runners(agent).answer(turn, signal)) {
       if (event.type === "finish") return event;
       if (event.type === "restart") task.restart(event.reason);
@@ -48,10 +50,7 @@ export function createRunTurn({ runners, memory, recorder, logger, now }: RunTur
 
   async function complete(task: Task, { parts, metadata, record }: FinishEvent, startedAtMs: number) {
     const reply = task.reply(parts, metadata);
-    const recorded = await settles(
-      recorder.answer(task, reply, record, now() - startedAtMs),
-      RECORD_WAIT_MS_MAX,
-    );
+    const recorded = await settles(recorder.answer(task, reply, record, now() - startedAtMs));
     if (!recorded) reply.metadata = { ...reply.metadata, recorded: false };
     // What stands in for an answer is not the conversation's.
     if (record.degraded === undefined) {
@@ -65,14 +64,15 @@ export function createRunTurn({ runners, memory, recorder, logger, now }: RunTur
 
   async function fail(task: Task, thrown: unknown, startedAtMs: number) {
     const error = toParleyError(task.signal.aborted ? task.signal.reason : thrown);
-    await settles(recorder.failure(task, error, now() - startedAtMs), RECORD_WAIT_MS_MAX);
+    await settles(recorder.failure(task, error, now() - startedAtMs));
     if (error.code === "canceled") task.endCanceled();
     else task.fail(error);
     return error;
   }
 
   /** Whether the promise resolves in time; a rejection is logged and counts as "no". */
-  async function settles(promise: Promise<void>, waitMs: number): Promise<boolean> {
+  async function settles(promise: Promise<void>): Promise<boolean> {
+    const waitMs = recorder.state() === "ready" ? RECORD_WAIT_MS_MAX : 0;
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<boolean>((resolve) => {
       timer = setTimeout(resolve, waitMs, false);

@@ -38,6 +38,8 @@ export interface TaskEngineOptions {
   turnTimeoutMs: number;
   /** Tasks waiting or running at once; over it messages are refused with `resource_exhausted`. */
   tasksInFlightMax: number;
+  /** False while the durable log has no room for new turns: messages are refused with `resource_exhausted`. */
+  canRecord: () => boolean;
   /** Unix epoch, milliseconds. */
   now: () => number;
   /** Monotonic, milliseconds. */
@@ -128,6 +130,7 @@ export class TaskEngine {
 
   #admit(): void {
     if (this.#draining) throw drainingError();
+    if (!this.#options.canRecord()) throw logFullError();
     if (this.#inFlight.size < this.#options.tasksInFlightMax) return;
     throw new ParleyError("resource_exhausted", "too many messages are being answered at the moment", {
       retryable: true,
@@ -146,6 +149,8 @@ export class TaskEngine {
       owner: principal.subject,
       message,
       requestId,
+      keyId: principal.keyId,
+      agentVersion: agent.version,
       now: this.#options.now,
     });
     this.#store.add(task, payloadHash);
@@ -190,6 +195,14 @@ function agentNotFound(receiverId: string): ParleyError {
     "not_found",
     `no agent "${receiverId}"; GET /api/v1/agents lists those you can reach`,
   );
+}
+
+function logFullError(): ParleyError {
+  return new ParleyError("resource_exhausted", "too many messages wait to be recorded", {
+    reason: "log-full",
+    retryable: true,
+    retryAfterMs: BUSY_RETRY_AFTER_MS,
+  });
 }
 
 function drainingError(): ParleyError {

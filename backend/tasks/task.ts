@@ -10,6 +10,7 @@ import {
   A2AMessageSchema,
   ContentSchema,
 } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import type { ModelAttempt } from "../llm/answer-event.ts";
 import { EventLog } from "./event-log.ts";
 
 /** What a task is made of. */
@@ -21,6 +22,10 @@ export interface TaskInit {
   /** The message to answer, complete: message, sender, receiver and context ids set. */
   message: A2AMessage;
   requestId: string;
+  /** The caller's API key. */
+  keyId: string;
+  /** Of the agent's configuration, as it was when the message was accepted. */
+  agentVersion: number;
   now: () => number;
 }
 
@@ -31,6 +36,10 @@ export class Task {
   readonly owner: string;
   readonly message: A2AMessage;
   readonly requestId: string;
+  readonly keyId: string;
+  readonly agentVersion: number;
+  /** The calls of models made so far, in order. */
+  readonly attempts: ModelAttempt[] = [];
   readonly events = new EventLog();
   readonly #stop = new AbortController();
   readonly #now: () => number;
@@ -39,12 +48,14 @@ export class Task {
   #failure: ParleyError | undefined;
   #discardAfterSequence = 0;
 
-  constructor({ id, tenantId, owner, message, requestId, now }: TaskInit) {
+  constructor({ id, tenantId, owner, message, requestId, keyId, agentVersion, now }: TaskInit) {
     this.id = id;
     this.tenantId = tenantId;
     this.owner = owner;
     this.message = message;
     this.requestId = requestId;
+    this.keyId = keyId;
+    this.agentVersion = agentVersion;
     this.#now = now;
   }
 

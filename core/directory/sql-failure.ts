@@ -7,9 +7,10 @@ import { ParleyError } from "../errors/parley-error.ts";
 /**
  * Classes and codes after which the same statement may succeed later: lost connections (08), insufficient
  * resources (53), operator intervention and timeouts (57), a login or database that is not there at the moment
- * (28, 3D), lost races between transactions (40001, 40P01).
+ * (28, 3D), lost races between transactions (40001, 40P01), a server that is read-only while another takes over
+ * (25006), a disk that fails (58).
  */
-const UNAVAILABLE_PREFIXES = ["08", "53", "57014", "57P", "28", "3D", "40001", "40P01"];
+const UNAVAILABLE_PREFIXES = ["08", "53", "57014", "57P", "28", "3D", "40001", "40P01", "25006", "58"];
 
 /** `08P01` stands in a class of connection failures, but says that the statement and its parameters disagree. */
 const PROTOCOL_VIOLATION = "08P01";

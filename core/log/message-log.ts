@@ -1,6 +1,20 @@
 /** The port to the durable log: every message and every reply, appended once and never changed. */
 import type { JsonValue } from "../errors/parley-error.ts";
 
+/** One call of a model, as the log keeps it. */
+export interface LogAttempt {
+  /** `<provider>/<model>`. */
+  readonly model: string;
+  /** `answered`, or the reason why it failed. */
+  readonly outcome: string;
+  readonly durationMs: number;
+  /** From the call to the first piece of text; missing when none came. */
+  readonly firstTokenMs?: number;
+  readonly inputTokens?: number;
+  readonly outputTokens?: number;
+  readonly usageEstimated?: boolean;
+}
+
 /** A message or a reply, as the log keeps it. */
 export interface LogEntry {
   readonly tenantId: string;
@@ -30,12 +44,28 @@ export interface LogEntry {
   readonly requestId?: string;
   /** The code of the error that the task ended with. */
   readonly errorCode?: string;
+  /** The API key that the message came with. */
+  readonly keyId?: string;
+  /** The version of the agent's configuration that answered. */
+  readonly agentVersion?: number;
+  /** With a reply: all calls of models that it took, in order; written with it, all or none. */
+  readonly attempts?: readonly LogAttempt[];
   /** Unix epoch, milliseconds. */
   readonly createdAtMs: number;
 }
 
+/**
+ * How the log keeps up. `ready`: entries become durable in milliseconds. `behind`: the database fails or stalls,
+ * entries wait in the queue and nobody should wait for them. `full`: behind, and what room is left is for the
+ * turns under way; new messages are to be refused.
+ */
+export type LogState = "ready" | "behind" | "full";
+
 /** Appends to the log. */
 export interface MessageLog {
+  /** How the log keeps up at this moment; costs nothing to ask. */
+  state(): LogState;
+
   /**
    * Resolves when the entry is durable; appending the same entry again changes nothing. Entries appended by one
    * caller one after another keep their order. Rejects with ParleyError `resource_exhausted` when too much waits

@@ -18,8 +18,22 @@ export interface TestPostgres {
   createDatabase(): Promise<string>;
   /** Where the server listens: to be cut off and brought back. Undefined for a server that is not ours. */
   readonly port: number | undefined;
+  /** Undefined for a server that is not ours. */
+  readonly outage: TestOutage | undefined;
   /** Drops the databases made here; stops the server if it is ours. */
   stop(): Promise<void>;
+}
+
+/** Ways to take the server away from its clients, and to bring it back with all that it has committed. */
+export interface TestOutage {
+  /** Its processes stand still: connections stay open and nothing answers (SIGSTOP). */
+  pause(): void;
+  /** The end of the pause (SIGCONT). */
+  resume(): void;
+  /** Dies at once (SIGKILL). */
+  kill(): Promise<void>;
+  /** Starts again after a kill; resolves when it takes connections. */
+  restart(): Promise<void>;
 }
 
 const START_TIMEOUT_MS = 60_000;
@@ -29,10 +43,14 @@ export function isPostgresAvailable(): boolean {
   return Boolean(process.env["TEST_DATABASE_URL"]) || requirement("postgres").available;
 }
 
-/** Starts a server, or uses the one that TEST_DATABASE_URL names. See {@link isPostgresAvailable}. */
-export async function startPostgres(): Promise<TestPostgres> {
+/**
+ * Starts a server, or uses the one that TEST_DATABASE_URL names. See {@link isPostgresAvailable}.
+ *
+ * @param options.fsync whether a commit waits for the disk, as in production; tests need no such patience
+ */
+export async function startPostgres({ fsync = false } = {}): Promise<TestPostgres> {
   const given = process.env["TEST_DATABASE_URL"];
-  if (given) return onServer(given, undefined, async () => undefined);
+  if (given) return onServer(given, { port: undefined, outage: undefined, stop: async () => undefined });
   // initdb lies beside the real postgres; on the PATH there may be links to it.
   const binaries = dirname(requirement("postgres").path);
   const user = serverUser();
@@ -49,28 +67,59 @@ export async function startPostgres(): Promise<TestPostgres> {
   if (initdb.status !== 0) throw new Error(`initdb failed: ${initdb.stderr || initdb.error}`);
 
   const port = await freePort();
-  const settings = { listen_addresses: "127.0.0.1", port, unix_socket_directories: "", fsync: "off" };
+  const settings = {
+    listen_addresses: "127.0.0.1",
+    port,
+    unix_socket_directories: "",
+    fsync: fsync ? "on" : "off",
+  };
   const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
-  const server = spawn(join(binaries, "postgres"), ["-D", data, ...flags], {
-    ...identity,
-    cwd: directory,
-    env: environment,
-    stdio: ["ignore", "ignore", "pipe"],
-  });
+  const launch = async () => {
+    const started = spawn(join(binaries, "postgres"), ["-D", data, ...flags], {
+      ...identity,
+      cwd: directory,
+      env: environment,
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    await untilReady(started);
+    return started;
+  };
+  let server = await launch();
+  const end = async (signal: NodeJS.Signals) => {
+    const exited = once(server, "exit");
+    server.kill(signal);
+    await exited;
+  };
   const killWithUs = () => server.kill("SIGKILL");
   process.once("exit", killWithUs);
-  await untilReady(server);
-  return onServer(`postgres://parley@127.0.0.1:${port}/postgres`, port, async () => {
-    process.off("exit", killWithUs);
-    const exited = once(server, "exit");
-    // The "fast" shutdown: sessions are ended, nothing is waited for.
-    server.kill("SIGINT");
-    await exited;
-    rmSync(directory, { recursive: true, force: true });
+  return onServer(`postgres://parley@127.0.0.1:${port}/postgres`, {
+    port,
+    outage: {
+      pause: () => signalFamily(server.pid, "SIGSTOP"),
+      resume: () => signalFamily(server.pid, "SIGCONT"),
+      kill: () => end("SIGKILL"),
+      restart: async () => {
+        server = await launch();
+      },
+    },
+    async stop() {
+      process.off("exit", killWithUs);
+      // The "fast" shutdown: sessions are ended, nothing is waited for.
+      await end("SIGINT");
+      rmSync(directory, { recursive: true, force: true });
+    },
   });
 }
 
-function onServer(url: string, port: number | undefined, stopServer: () => Promise<void>): TestPostgres {
+/** To the server and to the processes of its sessions. */
+function signalFamily(pid: number | undefined, signal: NodeJS.Signals): void {
+  if (pid === undefined) throw new Error("PostgreSQL does not run");
+  process.kill(pid, signal);
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+  for (const child of children.split(" ").filter((text) => text !== "")) process.kill(Number(child), signal);
+}
+
+function onServer(url: string, server: Pick<TestPostgres, "port" | "outage" | "stop">): TestPostgres {
   const names: string[] = [];
   const run = async (sql: string) => {
     const client = new pg.Client(url);
@@ -78,7 +127,8 @@ function onServer(url: string, port: number | undefined, stopServer: () => Promi
     await client.query(sql).finally(() => client.end());
   };
   return {
-    port,
+    port: server.port,
+    outage: server.outage,
     async createDatabase() {
       const name = `parley_test_${randomBytes(6).toString("hex")}`;
       await run(`CREATE DATABASE ${name}`);
@@ -89,7 +139,7 @@ function onServer(url: string, port: number | undefined, stopServer: () => Promi
     },
     async stop() {
       for (const name of names) await run(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
-      await stopServer();
+      await server.stop();
     },
   };
 }

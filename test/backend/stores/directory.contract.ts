@@ -8,6 +8,7 @@ import { parseApiKey, verifyApiKey } from "../../../core/auth/api-key.ts";
 import { SCOPES } from "../../../core/auth/principal.ts";
 import type { SqlClient } from "../../../core/directory/sql-client.ts";
 import { type InvalidAgent, SqlDirectory } from "../../../core/directory/sql-directory.ts";
+import { LIMITS_DEFAULT } from "../../../core/limits/limits.ts";
 
 /** @param client the client under test; asked for only inside tests */
 export function directoryContract(client: () => SqlClient): void {
@@ -178,6 +179,7 @@ export function directoryContract(client: () => SqlClient): void {
           scopes: [...SCOPES],
           keyId: presented.keyId,
         },
+        limits: LIMITS_DEFAULT,
       });
     });
 
@@ -203,13 +205,19 @@ export function directoryContract(client: () => SqlClient): void {
       expect(parseApiKey(previous.text)?.keyId).not.toBe(parseApiKey(key.text)?.keyId);
     });
 
-    it("makes a new key when the old one was revoked or lacks a scope", async () => {
+    it("makes a new key when the old one was revoked, and gives a kept one the scopes that it lacks", async () => {
       const revoked = await seedDevelopmentKey(client(), keyFile(), now);
       await client().query("UPDATE api_keys SET revoked_at = now() - interval '1 minute'", []);
       const lacking = await seedDevelopmentKey(client(), keyFile(), now);
       expect(lacking.text).not.toBe(revoked.text);
       await client().query("UPDATE api_keys SET scopes = $1 WHERE revoked_at IS NULL", [["agents:read"]]);
-      expect((await seedDevelopmentKey(client(), keyFile(), now)).isNew).toBe(true);
+      expect(await seedDevelopmentKey(client(), keyFile(), now)).toEqual({
+        text: lacking.text,
+        isNew: false,
+      });
+      const keyId = parseApiKey(lacking.text)?.keyId ?? "";
+      const record = await new SqlDirectory(client(), () => undefined).findApiKey(keyId);
+      expect(record?.scopes).toEqual([...SCOPES]);
     });
 
     it("does not touch other keys", async () => {

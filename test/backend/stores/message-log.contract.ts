@@ -27,6 +27,7 @@ export function messageLogContract(client: () => SqlClient): void {
   const newLog = () =>
     new GroupCommitLog({
       store: new SqlMessageLogStore(client()),
+      now: Date.now,
       random: Math.random,
       onFailure: ({ rows, lost }) => failures.push({ rows, lost }),
     });
@@ -42,6 +43,7 @@ export function messageLogContract(client: () => SqlClient): void {
     beforeEach(async () => {
       failures.length = 0;
       await client().query("DELETE FROM messages", []);
+      await client().query("DELETE FROM model_attempts", []);
     });
 
     it("keeps every field of an entry", async () => {
@@ -82,6 +84,54 @@ export function messageLogContract(client: () => SqlClient): void {
         error_code: "unavailable",
         created_at: new Date("2026-11-22T10:20:30.123Z"),
       });
+    });
+
+    it("keeps the key, the agent's version and every attempt, in order, with the reply and once", async () => {
+      const reply = logEntry("m-1", {
+        role: "agent",
+        senderId: "assistant",
+        receiverId: "alice",
+        keyId: "key-1",
+        agentVersion: 3,
+        attempts: [
+          { model: "openai/a", outcome: "timeout", durationMs: 1500.4 },
+          {
+            model: "openai/b",
+            outcome: "answered",
+            durationMs: 900,
+            firstTokenMs: 120.6,
+            inputTokens: 12,
+            outputTokens: 1e12,
+            usageEstimated: false,
+          },
+        ],
+      });
+      const log = newLog();
+      await Promise.all([log.append(reply), log.append(reply)]);
+      await log.append(reply);
+      const [row] = await client().query("SELECT key_id, agent_version FROM messages", []);
+      expect(row).toEqual({ key_id: "key-1", agent_version: 3 });
+      const shared = { tenant_id: "acme", task_id: "task-1", agent_id: "assistant", key_id: "key-1" };
+      expect(await client().query("SELECT * FROM model_attempts ORDER BY position", [])).toMatchObject([
+        {
+          ...shared,
+          attempt: 1,
+          model: "openai/a",
+          outcome: "timeout",
+          duration_ms: 1500,
+          input_tokens: null,
+        },
+        {
+          ...shared,
+          attempt: 2,
+          outcome: "answered",
+          first_token_ms: 121,
+          input_tokens: 12,
+          output_tokens: 2_147_483_647,
+          usage_estimated: false,
+          created_at: new Date(reply.createdAtMs),
+        },
+      ]);
     });
 
     it("keeps what is left out as NULL", async () => {
@@ -125,6 +175,29 @@ export function messageLogContract(client: () => SqlClient): void {
           ],
         },
       ]);
+    });
+
+    it("is at most 100 ms behind what is appended", async () => {
+      const log = newLog();
+      await log.append(logEntry("warm-up"));
+      const behindMs: number[] = [];
+      const seen = new Set<string>();
+      const appendAndSee = async (id: string) => {
+        const appendedAtMs = performance.now();
+        await log.append(logEntry(id));
+        behindMs.push(performance.now() - appendedAtMs);
+      };
+      for (let burst = 0; burst < 50; burst++) {
+        await Promise.all([0, 1, 2, 3].map((index) => appendAndSee(`m-${burst}-${index}`)));
+        for (const id of burst % 10 === 9 ? await messageIds() : []) seen.add(id);
+      }
+      behindMs.sort((a, b) => a - b);
+      const at = (fraction: number) => behindMs[Math.floor(behindMs.length * fraction)]?.toFixed(1);
+      console.log(
+        `from append to visible: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, of ${behindMs.length} rows`,
+      );
+      expect(seen.size).toBe(201);
+      expect(behindMs[Math.floor(behindMs.length * 0.9)]).toBeLessThan(100);
     });
 
     it("loses only the entry that the database refuses, not the others of its batch", async () => {

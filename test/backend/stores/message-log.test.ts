@@ -40,8 +40,10 @@ async function settle(): Promise<void> {
 function newLog(store = new ManualStore()) {
   const failures: { rows: number; lost: boolean }[] = [];
   const delays: number[] = [];
+  const clock = { nowMs: 0 };
   const log = new GroupCommitLog({
     store,
+    now: () => clock.nowMs,
     random: () => 0.5,
     onFailure: ({ rows, lost }) => failures.push({ rows, lost }),
     sleep: async (delayMs) => {
@@ -49,7 +51,7 @@ function newLog(store = new ManualStore()) {
     },
   });
   const append = (...ids: string[]) => ids.map((id) => log.append(logEntry(id)));
-  return { log, store, append, failures, delays };
+  return { log, store, append, failures, delays, clock };
 }
 
 describe("GroupCommitLog", () => {
@@ -101,9 +103,9 @@ describe("GroupCommitLog", () => {
     expect(store.batches.map(({ length }) => length)).toEqual([2, 1]);
   });
 
-  it("refuses an entry over 10,000 waiting ones, and takes entries again when there is room", async () => {
+  it("refuses an entry over 50,000 waiting ones, and takes entries again when there is room", async () => {
     const { log, store, append } = newLog();
-    append(...Array.from({ length: 10_000 }, (_, index) => `m-${index}`));
+    append(...Array.from({ length: 50_000 }, (_, index) => `m-${index}`));
     await expect(log.append(logEntry("over"))).rejects.toMatchObject({
       code: "resource_exhausted",
       reason: "log-full",
@@ -111,7 +113,7 @@ describe("GroupCommitLog", () => {
     });
     await settle();
     const [appended] = append("again");
-    for (let batch = 0; batch < 51; batch++) await store.end();
+    for (let batch = 0; batch < 251; batch++) await store.end();
     await appended;
   });
 
@@ -134,7 +136,7 @@ describe("GroupCommitLog", () => {
     await store.end();
     await appended;
     expect(store.batches).toEqual(Array.from({ length: 10 }, () => ["a"]));
-    expect(delays).toEqual([25, 50, 100, 200, 400, 800, 1600, 2500, 2500]);
+    expect(delays).toEqual([25, 50, 100, 200, 400, 800, 1000, 1000, 1000]);
     expect(failures).toEqual(Array.from({ length: 9 }, () => ({ rows: 1, lost: false })));
   });
 
@@ -193,6 +195,40 @@ describe("GroupCommitLog", () => {
     stop.abort();
     expect(await drained).toBe(3);
     for (const each of appended) await expect(each).rejects.toMatchObject({ code: "unavailable" });
+  });
+
+  it("is behind from the first failure until a batch is written", async () => {
+    const { log, store, append } = newLog();
+    append("a");
+    await settle();
+    expect(log.state()).toBe("ready");
+    await store.end(unavailable());
+    expect(log.state()).toBe("behind");
+    await store.end();
+    expect(log.state()).toBe("ready");
+  });
+
+  it("is behind while a batch takes longer than half a second", async () => {
+    const { log, store, append, clock } = newLog();
+    append("a");
+    await settle();
+    clock.nowMs = 500;
+    expect(log.state()).toBe("ready");
+    clock.nowMs = 501;
+    expect(log.state()).toBe("behind");
+    await store.end();
+    expect(log.state()).toBe("ready");
+  });
+
+  it("is full at half its bounds, and goes on taking the entries of turns under way", async () => {
+    const { log, append } = newLog();
+    append(...Array.from({ length: 25_000 }, (_, index) => `m-${index}`));
+    expect(log.state()).toBe("ready");
+    append("over");
+    expect(log.state()).toBe("full");
+    const large = newLog();
+    for (let id = 0; id < 33; id++) large.log.append(logEntry(`${id}`, { content: "large" }));
+    expect(large.log.state()).toBe("full");
   });
 
   it("drains at once when nothing waits", async () => {

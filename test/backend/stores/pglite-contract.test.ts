@@ -8,9 +8,11 @@ import { neonEndpointAddress } from "../../../backend/stores/neon-endpoint.ts";
 import { PgliteSqlClient } from "../../../backend/stores/pglite-sql-client.ts";
 import { NeonSqlClient } from "../../../edge/directory/neon-sql-client.ts";
 import { directoryContract } from "./directory.contract.ts";
+import { logReadingContract } from "./log-reading.contract.ts";
 import { messageLogContract } from "./message-log.contract.ts";
 import { migrateContract } from "./migrate.contract.ts";
 import { neonEndpointContract } from "./neon-endpoint.contract.ts";
+import { retentionContract } from "./retention.contract.ts";
 import { sqlClientContract } from "./sql-client.contract.ts";
 
 const BOOT_TIMEOUT_MS = 120_000;
@@ -45,6 +47,8 @@ describe("PGlite in its worker", () => {
     sqlClientContract(() => database);
     directoryContract(() => database);
     messageLogContract(() => database);
+    logReadingContract(() => database);
+    retentionContract(() => database, { vacuum: true });
   });
 });
 
@@ -52,5 +56,6 @@ describe("Neon's driver on PGlite's endpoint", () => {
   sqlClientContract(() => neonClient);
   directoryContract(() => neonClient);
   messageLogContract(() => neonClient);
+  logReadingContract(() => neonClient);
   neonEndpointContract(() => ({ port: database.endpointPort ?? 0, password }));
 });

@@ -5,8 +5,14 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { GroupCommitLog } from "../../../backend/stores/message-log.ts";
+import { readMigrations } from "../../../backend/stores/migrate.ts";
+import { parameterText } from "../../../backend/stores/parameter-text.ts";
 import { openPglite, PgliteEngine } from "../../../backend/stores/pglite-engine.ts";
 import { PgliteSqlClient } from "../../../backend/stores/pglite-sql-client.ts";
+import { SqlMessageLogStore } from "../../../backend/stores/sql-message-log.ts";
+import type { SqlClient } from "../../../core/directory/sql-client.ts";
+import { logEntry } from "./message-log.contract.ts";
 
 const BOOT_TIMEOUT_MS = 120_000;
 const synced = vi.hoisted(() => ({ count: 0 }));
@@ -93,6 +99,31 @@ describe("the embedded database", { timeout: BOOT_TIMEOUT_MS }, () => {
       const before = synced.count;
       await run("SELECT * FROM synced");
       expect(synced.count).toBe(before);
+    });
+
+    it("waits for the disk once for a whole batch of the message log, however many rows it has", async () => {
+      for (const { sql } of await readMigrations()) await engine.runScript(sql);
+      const client: SqlClient = {
+        async query(text, params) {
+          await engine.execute({ text, params: params.map(parameterText) });
+          return [];
+        },
+      };
+      const store = new SqlMessageLogStore(client);
+      const log = new GroupCommitLog({
+        store,
+        now: Date.now,
+        random: Math.random,
+        onFailure: () => undefined,
+      });
+      const syncsFor = async (rows: number) => {
+        const before = synced.count;
+        await Promise.all(Array.from({ length: rows }, (_, id) => log.append(logEntry(`${rows}-${id}`))));
+        return synced.count - before;
+      };
+      await syncsFor(200);
+      expect(await syncsFor(1)).toBe(1);
+      expect(await syncsFor(100)).toBeLessThanOrEqual(2);
     });
 
     it("keeps its log of changes short: a checkpoint is written once 16 MiB have come together", async () => {

@@ -11,9 +11,11 @@ import { PgSqlClient } from "../../../backend/stores/pg-sql-client.ts";
 import { NeonSqlClient } from "../../../edge/directory/neon-sql-client.ts";
 import { isPostgresAvailable, startPostgres, type TestPostgres } from "../../support/postgres.ts";
 import { directoryContract } from "./directory.contract.ts";
+import { logReadingContract } from "./log-reading.contract.ts";
 import { messageLogContract } from "./message-log.contract.ts";
 import { migrateContract } from "./migrate.contract.ts";
 import { neonEndpointContract } from "./neon-endpoint.contract.ts";
+import { retentionContract } from "./retention.contract.ts";
 import { sqlClientContract } from "./sql-client.contract.ts";
 
 const START_TIMEOUT_MS = 60_000;
@@ -63,6 +65,8 @@ describe.skipIf(!isPostgresAvailable())("a real PostgreSQL", () => {
       sqlClientContract(() => database);
       directoryContract(() => database);
       messageLogContract(() => database);
+      logReadingContract(() => database);
+      retentionContract(() => database, { vacuum: false });
     });
   });
 
@@ -70,6 +74,7 @@ describe.skipIf(!isPostgresAvailable())("a real PostgreSQL", () => {
     sqlClientContract(() => neonClient);
     directoryContract(() => neonClient);
     messageLogContract(() => neonClient);
+    logReadingContract(() => neonClient);
     neonEndpointContract(() => ({ port: endpoint.port, password }));
   });
 

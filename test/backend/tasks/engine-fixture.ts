@@ -10,6 +10,7 @@ import type { TurnRecorder } from "../../../backend/tasks/turn-recorder.ts";
 import type { Principal } from "../../../core/auth/principal.ts";
 import { type Agent, agentConfigSchema } from "../../../core/directory/agent.ts";
 import type { Directory } from "../../../core/directory/directory.ts";
+import type { LogState } from "../../../core/log/message-log.ts";
 import { textContent } from "../../../core/messages/envelope.ts";
 import { type A2AMessage, A2AMessageSchema } from "../../../proto/gen/parley/v1/agent_service_pb.js";
 
@@ -45,10 +46,13 @@ export interface Recorded {
 }
 
 /** A recorder that keeps what it is given; `hang` makes answers never durable. */
-export function createRecorder(options: { hang?: boolean } = {}): TurnRecorder & { rows: Recorded[] } {
+export function createRecorder(
+  options: { hang?: boolean; state?: LogState } = {},
+): TurnRecorder & { rows: Recorded[] } {
   const rows: Recorded[] = [];
   return {
     rows,
+    state: () => options.state ?? "ready",
     async question(task) {
       rows.push({ kind: "question", taskId: task.id });
     },
@@ -81,6 +85,7 @@ export function createEngine(
     run,
     turnTimeoutMs: 5_000,
     tasksInFlightMax: 100,
+    canRecord: () => true,
     now: Date.now,
     monotonicNow,
     ...options,

@@ -211,6 +211,24 @@ describe("TaskEngine", () => {
     expect(events[2]?.body.value).toMatchObject({ discardAfterSequence: 1, reason: "truncated" });
   });
 
+  it("shows a reply at once, marked as not recorded, while the log is known to be behind", async () => {
+    const recorder = createRecorder({ hang: true, state: "behind" });
+    const engine = createEngine(createEchoAgent(), { recorder });
+    const startedAtMs = performance.now();
+    const events = await eventsOf(await engine.accept(request("hi")));
+    expect(events.at(-1)?.metadata).toMatchObject({ recorded: false });
+    expect(performance.now() - startedAtMs).toBeLessThan(500);
+  });
+
+  it("refuses messages while the log has no room for their turns", async () => {
+    const engine = createEngine(createEchoAgent(), { canRecord: () => false });
+    await expect(engine.accept(request("hi"))).rejects.toMatchObject({
+      code: "resource_exhausted",
+      reason: "log-full",
+      retryAfterMs: 1_000,
+    });
+  });
+
   it("shows a reply that the log cannot take in time, marked as not recorded", async () => {
     const recorder = createRecorder({ hang: true });
     const engine = createEngine(createEchoAgent(), { recorder });

@@ -12,6 +12,8 @@ describe("statementFailure", () => {
     ["3D000", "no such database"],
     ["40001", "serialization failure"],
     ["40P01", "deadlock"],
+    ["25006", "read-only transaction"],
+    ["58030", "disk failure"],
   ])("is unavailable, to be tried again, for %s (%s)", (sqlState) => {
     expect(statementFailure(sqlState, undefined)).toMatchObject({ code: "unavailable", retryable: true });
   });
