@@ -9,4 +9,5 @@ const app = createApp({
   now: Date.now,
 });
 
+export { RateLimiterObject } from "./limits/rate-limiter-object.ts";
 export default { fetch: app.fetch };

@@ -14,7 +14,7 @@ import { ProgramOutput } from "./program-output.ts";
 import { describeProcess, type ProcessRecord, RunFile, type RunRecord } from "./run-file.ts";
 import type { StartSettings } from "./start-settings.ts";
 import { type ProgramFailedError, type SupervisedProgram, Supervisor } from "./supervisor.ts";
-import { readCompatibility, type WorkerBundle } from "./wrangler.ts";
+import { readCompatibility, readDurableObjects, type WorkerBundle } from "./wrangler.ts";
 
 /** When the backend has ended, nothing more can come for the edge to pass on. */
 const EDGE_GRACE_MS = 2_000;
@@ -135,10 +135,15 @@ export class LocalGateway {
 
   #createEdge(worker: WorkerBundle, backend: BackendProgram, port: number): EdgeProgram {
     const { projectDirectory, wranglerFile } = this.#parts;
+    const wranglerToml = readFileSync(join(projectDirectory, wranglerFile), "utf8");
+    const storageDirectory = join(this.#settings.dataDirectory, "edge-storage");
+    mkdirSync(storageDirectory, { recursive: true, mode: 0o700 });
     return new EdgeProgram({
       worker: {
         modulePath: worker.path,
-        ...readCompatibility(readFileSync(join(projectDirectory, wranglerFile), "utf8")),
+        ...readCompatibility(wranglerToml),
+        durableObjects: readDurableObjects(wranglerToml),
+        storageDirectory,
         variables: edgeVariables(this.#settings, backend.address),
         address: hostAndPort(this.#settings.host, port),
       },

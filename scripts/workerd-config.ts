@@ -13,13 +13,33 @@ export interface WorkerdDescription {
   readonly variables: Readonly<Record<string, string>>;
   /** `host:port` to listen on; an IPv6 host in brackets. */
   readonly address: string;
+  readonly durableObjects: readonly DurableObjectBinding[];
+  /** Absolute path of the folder that their storage is in; it must exist. */
+  readonly storageDirectory: string;
+}
+
+/** A class of Durable Objects, and the name under which the worker finds it. */
+export interface DurableObjectBinding {
+  readonly name: string;
+  readonly className: string;
 }
 
 /** The configuration's text. The worker may reach every network, loopback included: the backend is there. */
 export function renderWorkerdConfig(description: WorkerdDescription): string {
   const { modulePath, compatibilityDate, compatibilityFlags, variables, address } = description;
-  const bindings = Object.entries(variables).map(
-    ([name, value]) => `    (name = ${quote(name)}, text = ${quote(value)})`,
+  const { durableObjects, storageDirectory } = description;
+  const bindings = [
+    ...Object.entries(variables).map(
+      ([name, value]) => `    (name = ${quote(name)}, text = ${quote(value)})`,
+    ),
+    ...durableObjects.map(
+      ({ name, className }) => `    (name = ${quote(name)}, durableObjectNamespace = ${quote(className)})`,
+    ),
+  ];
+  // The unique key names the class's folder in the storage.
+  const namespaces = durableObjects.map(
+    ({ className }) =>
+      `    (className = ${quote(className)}, uniqueKey = ${quote(className)}, enableSql = true)`,
   );
   // Constants are named with a space before the dot: `=.edge` does not parse.
   return `using Workerd = import "/workerd/workerd.capnp";
@@ -30,7 +50,8 @@ const config :Workerd.Config = (
     (
       name = "internet",
       network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))
-    )
+    ),
+    (name = "storage", disk = (path = ${quote(storageDirectory)}, writable = true))
   ],
   sockets = [(name = "http", address = ${quote(address)}, http = (), service = "edge")]
 );
@@ -41,7 +62,11 @@ const edge :Workerd.Worker = (
   compatibilityFlags = [${compatibilityFlags.map(quote).join(", ")}],
   bindings = [
 ${bindings.join(",\n")}
-  ]
+  ],
+  durableObjectNamespaces = [
+${namespaces.join(",\n")}
+  ],
+  durableObjectStorage = (localDisk = "storage")
 );
 `;
 }

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
+import type { DurableObjectBinding } from "./workerd-config.ts";
 
 /** Keeps wrangler from asking the network for anything that a dry run does not need. */
 export const OFFLINE_ENVIRONMENT = {
@@ -51,4 +52,12 @@ export function readCompatibility(wranglerToml: string): WorkerCompatibility {
     compatibilityDate: date,
     compatibilityFlags: [...flags.matchAll(/"([^"]+)"/g)].map(([, flag]) => flag ?? ""),
   };
+}
+
+/** Reads the bindings of Durable Objects of a `wrangler.toml`, each a table with `name` before `class_name`. */
+export function readDurableObjects(wranglerToml: string): DurableObjectBinding[] {
+  const tables = wranglerToml.matchAll(
+    /^\[\[durable_objects\.bindings\]\]\nname\s*=\s*"([^"]+)"\nclass_name\s*=\s*"([^"]+)"/gm,
+  );
+  return [...tables].map(([, name = "", className = ""]) => ({ name, className }));
 }

@@ -2,6 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Context } from "hono";
 import { isErrorCode, ParleyError } from "../../core/errors/parley-error.ts";
+import type { ReplyCharge } from "../../core/limits/reply-charge.ts";
 import { envelopeFromJsonText, envelopeToJson } from "../../core/messages/envelope.ts";
 import { errorMessageBody } from "../../core/messages/error-body.ts";
 import {
@@ -16,6 +17,7 @@ import { withPresetReply } from "../routing/with-preset-reply.ts";
 import type { AccessRecord } from "./access-record.ts";
 import type { EdgeEnv } from "./edge-env.ts";
 import { eventStream, KEEP_ALIVE_MS } from "./event-stream.ts";
+import { reserveTokens } from "./limit.ts";
 import { readJsonText } from "./read-body.ts";
 import { replyFormatOf } from "./reply-format.ts";
 import { clientGone } from "./request-deadline.ts";
@@ -38,14 +40,23 @@ export async function postMessage(c: Context<EdgeEnv>): Promise<Response> {
   admitMessage(message, principal);
   const route = await routeMessage(directory, principal.tenantId, message.receiverId, signal);
   access.add({ agentId: route.agent.id });
-  return format === "json" ? replyWithJson(c, message, route) : replyWithEvents(c, message, route);
+  const work = { message, route, charge: await reserveTokens(c, message) };
+  return format === "json" ? replyWithJson(c, work) : replyWithEvents(c, work);
 }
 
-async function replyWithJson(c: Context<EdgeEnv>, message: A2AMessage, route: Route): Promise<Response> {
+/** A message on its way to be answered. */
+interface Work {
+  message: A2AMessage;
+  route: Route;
+  charge: ReplyCharge;
+}
+
+async function replyWithJson(c: Context<EdgeEnv>, { message, route, charge }: Work): Promise<Response> {
   const { backend } = c.get("composition");
   const reply = await backend.processMessage(message, backendCall(c)).catch((failure: unknown) => {
-    throw withPresetReply(failure, route.agent);
+    throw failedReply(failure, route, charge);
   });
+  charge.note(reply);
   noteReply(c.get("access"), reply);
   for (const [header, field] of [
     ["Parley-Model", "model"],
@@ -57,13 +68,13 @@ async function replyWithJson(c: Context<EdgeEnv>, message: A2AMessage, route: Ro
   return c.json(envelopeToJson(reply));
 }
 
-async function replyWithEvents(c: Context<EdgeEnv>, message: A2AMessage, route: Route): Promise<Response> {
+async function replyWithEvents(c: Context<EdgeEnv>, { message, route, charge }: Work): Promise<Response> {
   const { backend } = c.get("composition");
   const access = c.get("access");
   const events = backend.streamReply(message, backendCall(c));
   // Until the first event is there, a failure is an answer of its own, with its status.
   const first = await events.next().catch((failure: unknown) => {
-    throw withPresetReply(failure, route.agent);
+    throw failedReply(failure, route, charge);
   });
   if (first.done) throw new Error("a reply stream ended without an event");
   const body = eventStream({
@@ -72,10 +83,11 @@ async function replyWithEvents(c: Context<EdgeEnv>, message: A2AMessage, route: 
     keepAliveMs: KEEP_ALIVE_MS,
     onEvent: (event) => {
       noteReply(access, event);
+      charge.note(event);
       if (event.body.case === "error") access.fail(failureOf(event.body.value));
     },
     toErrorEvent: (failure) => {
-      const error = withPresetReply(failure, route.agent);
+      const error = failedReply(failure, route, charge);
       access.fail(error);
       return errorEvent(error, message, c.get("requestId"));
     },
@@ -86,6 +98,12 @@ async function replyWithEvents(c: Context<EdgeEnv>, message: A2AMessage, route: 
     onEnd: c.get("lifetime").hold(),
   });
   return c.body(body, 200, { "Content-Type": "text/event-stream" });
+}
+
+function failedReply(failure: unknown, { agent }: Route, charge: ReplyCharge): ParleyError {
+  const error = withPresetReply(failure, agent);
+  charge.fail(error);
+  return error;
 }
 
 function backendCall(c: Context<EdgeEnv>): BackendCall {

@@ -44,6 +44,8 @@ describe("renderWorkerdConfig", () => {
       compatibilityFlags: ["global_navigator", "nodejs_compat"],
       variables: VARIABLES,
       address: `127.0.0.1:${port}`,
+      durableObjects: [],
+      storageDirectory: directory,
     });
     writeFileSync(join(directory, "edge.capnp"), config.replace("worker/index.js", "index.js"));
     writeFileSync(join(directory, "index.js"), MODULE);

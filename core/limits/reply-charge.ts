@@ -1,0 +1,54 @@
+/**
+ * What one message has cost its caller, as far as who follows its reply gets to know it, settled once:
+ *
+ * - answered: what the reply says;
+ * - failed: the prompt and the text that came, or nothing when none came;
+ * - the caller has left, or its time is up: the turn goes on without it and goes on costing, so all that was reserved
+ *   stays charged, or what came if that is more. Leaving early is not a way to be answered for nothing.
+ */
+
+import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import type { ParleyError } from "../errors/parley-error.ts";
+import type { Reservation } from "./admission.ts";
+import { tokensOfMessage, tokensOfText, tokensUsed } from "./estimate-tokens.ts";
+
+/** Follows the events of a reply, and settles its reservation. */
+export class ReplyCharge {
+  readonly #reservation: Reservation;
+  readonly #promptTokens: number;
+  readonly #inBackground: (work: Promise<unknown>) => void;
+  #tokensSeen = 0;
+
+  constructor(reservation: Reservation, message: A2AMessage, inBackground: (work: Promise<unknown>) => void) {
+    this.#reservation = reservation;
+    this.#promptTokens = tokensOfMessage(message);
+    this.#inBackground = inBackground;
+  }
+
+  /** Sees an event of the reply; the last one settles. */
+  note(event: A2AMessage): void {
+    const { body } = event;
+    if (body.case === "delta") this.#tokensSeen += tokensOfText(body.value);
+    else if (body.case === "content") this.#settle(tokensUsed(event));
+    else if (body.case === "error" || body.case === "status") this.#settle(this.#known());
+  }
+
+  /** There will be no reply. */
+  fail({ code }: ParleyError): void {
+    if (code === "canceled" || code === "deadline_exceeded") this.leave();
+    else this.#settle(this.#known());
+  }
+
+  /** Nobody waits for the reply any more; nothing happens when it has been settled. */
+  leave(): void {
+    this.#settle(Math.max(this.#reservation.tokens, this.#known()));
+  }
+
+  #known(): number {
+    return this.#tokensSeen === 0 ? 0 : this.#promptTokens + this.#tokensSeen;
+  }
+
+  #settle(tokens: number): void {
+    this.#inBackground(this.#reservation.settle(tokens));
+  }
+}

@@ -1,0 +1,134 @@
+/** Limits of the backend's own port, by real clients. */
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { AgentRunner } from "../../../backend/agents/agent-runner.ts";
+import { BACKEND_TOKEN_HEADER, signBackendToken } from "../../../core/auth/backend-token.ts";
+import type { KeyLimits } from "../../../core/limits/limits.ts";
+import { ErrorInfoSchema, RetryInfoSchema } from "../../../proto/gen/google/rpc/error_details_pb.js";
+import { type A2AMessage, A2AMessageSchema } from "../../../proto/gen/parley/v1/agent_service_pb.js";
+import { withinAMinute } from "../../support/within-a-minute.ts";
+import { startBackend } from "../rpc/backend-fixture.ts";
+import { ann, createEngine } from "../tasks/engine-fixture.ts";
+
+const PARALLEL = 50;
+const HELLO = { receiverId: "scripted", text: "hello" };
+
+let backend: Awaited<ReturnType<typeof startBackend>>;
+let release: () => void;
+/** What an answer costs; undefined for one that fails. */
+let usage: { inputTokens: number; outputTokens: number } | undefined;
+
+const agent: AgentRunner = {
+  async *answer() {
+    await gate;
+    if (!usage) throw new Error("no");
+    yield {
+      ...{ type: "finish", parts: [], record: { model: "scripted" } },
+      metadata: { usage: { ...usage } },
+    };
+  },
+};
+let gate: Promise<void>;
+
+beforeEach(async () => {
+  await withinAMinute(1_000);
+  gate = new Promise((resolve) => {
+    release = resolve;
+  });
+  usage = { inputTokens: 40, outputTokens: 60 };
+  backend = await startBackend(createEngine(agent));
+});
+afterEach(async () => {
+  release();
+  await backend.stop();
+});
+
+function limitKey(limits: KeyLimits): void {
+  const record = backend.records.get(backend.key.keyId);
+  if (record) backend.records.set(record.keyId, { ...record, limits });
+}
+
+/** The reply's case, or the error. */
+async function ask(message: { messageId?: string } = {}, headers: Record<string, string> = backend.headers) {
+  try {
+    const reply = await backend.agents().processMessage({ ...HELLO, ...message }, { headers });
+    return reply.body.case;
+  } catch (error) {
+    return ConnectError.from(error);
+  }
+}
+
+function refusals(outcomes: readonly unknown[]): ConnectError[] {
+  return outcomes.filter(
+    (outcome): outcome is ConnectError =>
+      outcome instanceof ConnectError && outcome.code === Code.ResourceExhausted,
+  );
+}
+
+describe("the backend's port", () => {
+  it("admits 10 of 50 parallel calls against a limit of 10 requests, with RetryInfo for the others", async () => {
+    limitKey({ requestsPerMinute: 10 });
+    release();
+    const refused = refusals(await Promise.all(Array.from({ length: PARALLEL }, () => ask())));
+    expect(refused).toHaveLength(40);
+    expect(refused[0]?.findDetails(ErrorInfoSchema)[0]).toMatchObject({ reason: "REQUEST_LIMIT" });
+    const delay = refused[0]?.findDetails(RetryInfoSchema)[0]?.retryDelay;
+    expect(Number(delay?.seconds)).toBeGreaterThanOrEqual(0);
+  });
+
+  it("sets aside no more than a budget of 1,000 tokens, whatever 50 parallel calls ask for", async () => {
+    limitKey({ tokensPerMinute: 1_000 });
+    setTimeout(release, 300);
+    const refused = refusals(await Promise.all(Array.from({ length: PARALLEL }, () => ask())));
+    expect(refused).toHaveLength(PARALLEL - 3);
+    expect(refused[0]?.findDetails(ErrorInfoSchema)[0]).toMatchObject({ reason: "TOKEN_LIMIT" });
+  });
+
+  it("charges what an answer has cost, and nothing for one that failed or was sent again", async () => {
+    limitKey({ tokensPerMinute: 300 });
+    release();
+    usage = undefined;
+    for (let i = 0; i < 3; i++) expect(refusals([await ask()])).toEqual([]);
+    usage = { inputTokens: 10, outputTokens: 10 };
+    for (let i = 0; i < 4; i++) expect(await ask({ messageId: "m-1" })).toBe("content");
+    usage = { inputTokens: 1_000, outputTokens: 0 };
+    expect(await ask()).toBe("content");
+    expect(refusals([await ask()])).toHaveLength(1);
+  });
+
+  it("charges a turn whose caller has left, when the turn ends", async () => {
+    limitKey({ tokensPerMinute: 600 });
+    usage = { inputTokens: 5_000, outputTokens: 0 };
+    const leave = new AbortController();
+    const call = backend.agents().processMessage(HELLO, { headers: backend.headers, signal: leave.signal });
+    setTimeout(() => leave.abort(), 100);
+    await expect(call).rejects.toThrow();
+    release();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(refusals([await ask()])).toHaveLength(1);
+  });
+
+  it("counts every message of a conversation", async () => {
+    limitKey({ requestsPerMinute: 2 });
+    release();
+    const messages = async function* () {
+      for (let i = 0; i < 4; i++) yield create(A2AMessageSchema, HELLO);
+    };
+    const events: A2AMessage[] = [];
+    for await (const event of backend.agents().streamMessage(messages(), { headers: backend.headers })) {
+      events.push(event);
+    }
+    const errors = events.flatMap(({ body }) => (body.case === "error" ? [body.value.code] : []));
+    expect(errors).toEqual(["resource_exhausted", "resource_exhausted"]);
+  });
+
+  it("does not count what an edge has counted", async () => {
+    limitKey({ requestsPerMinute: 1 });
+    release();
+    const principal = { ...ann, keyId: backend.key.keyId };
+    const claims = { principal, requestId: "request-1" };
+    const token = await signBackendToken(backend.backendTokenKey, claims, Date.now());
+    for (let i = 0; i < 3; i++) expect(await ask({}, { [BACKEND_TOKEN_HEADER]: token })).toBe("content");
+  });
+});
