@@ -7,7 +7,10 @@ import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
+import { AttemptGuard } from "../core/auth/attempt-guard.ts";
 import { importBackendTokenSecret } from "../core/auth/backend-token.ts";
+import { createJwtVerifier } from "../core/auth/jwt.ts";
+import { createCredentialVerifier } from "../core/auth/verify-credential.ts";
 import { CachedDirectory } from "../core/directory/cached-directory.ts";
 import { SqlDirectory } from "../core/directory/sql-directory.ts";
 import { sleep } from "../core/resilience/full-jitter.ts";
@@ -17,15 +20,18 @@ import { createAgentRunners } from "./agents/agent-runners.ts";
 import type { BackendConfig } from "./config.ts";
 import { MemoryPassageIndex } from "./knowledge/memory-passage-index.ts";
 import { PROJECT_COLLECTION, readProjectDocuments } from "./knowledge/project-documents.ts";
+import { createBackendLimiter } from "./limits/backend-limiter.ts";
 import { ModelManager } from "./llm/model-manager.ts";
 import { ModelRegistry } from "./llm/model-registry.ts";
 import { type OpenDatabase, openDatabase } from "./open-database.ts";
+import { hashSecretWithNode } from "./rpc/hash-secret-with-node.ts";
 import { HealthStatus } from "./rpc/health-service.ts";
 import { createRequestHandler } from "./rpc/request-handler.ts";
 import { listen } from "./server.ts";
 import { createMemoryConversationMemory } from "./stores/memory-conversation-memory.ts";
 import { GroupCommitLog } from "./stores/message-log.ts";
 import { migrate, readMigrations } from "./stores/migrate.ts";
+import { Retention } from "./stores/retention.ts";
 import { seedDevelopmentKey, seedDirectory } from "./stores/seed.ts";
 import { SqlMessageLogStore } from "./stores/sql-message-log.ts";
 import { createLogTurnRecorder } from "./tasks/log-turn-recorder.ts";
@@ -67,6 +73,7 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
   const directory = new CachedDirectory(stored, { now: monotonicNow, coalesce: true });
   const log = new GroupCommitLog({
     store: new SqlMessageLogStore(database.client),
+    now: monotonicNow,
     random: Math.random,
     onFailure: ({ error, ...failure }) => logger.error({ ...failure, err: error }, "the message log failed"),
   });
@@ -81,15 +88,31 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     }),
     turnTimeoutMs: config.TURN_TIMEOUT_MS,
     tasksInFlightMax: config.TASKS_IN_FLIGHT_MAX,
+    canRecord: () => log.state() !== "full",
     now: Date.now,
     monotonicNow,
+  });
+  const retention = new Retention({
+    client: database.client,
+    now: Date.now,
+    random: Math.random,
+    vacuum: config.DATABASE_URL === undefined,
+    onDeleted: (deleted) => logger.info({ deleted }, "old rows deleted"),
+    onFailure: (error) => logger.warn({ err: error }, "old rows could not be deleted"),
   });
   const health = new HealthStatus([AgentService.typeName]);
   const shutdown = new AbortController();
   const secret = config.BACKEND_TOKEN_SECRET;
   const handler = createRequestHandler({
     engine,
-    directory,
+    limiter: createBackendLimiter(config, logger),
+    verifyCredential: createCredentialVerifier({
+      directory,
+      verifyJwt: config.jwt && createJwtVerifier(config.jwt, { fetch, now: Date.now }),
+      attempts: new AttemptGuard(monotonicNow),
+      now: Date.now,
+      hashSecret: hashSecretWithNode,
+    }),
     health,
     logger,
     backendTokenKey: secret === undefined ? undefined : await importBackendTokenSecret(secret),
@@ -100,6 +123,8 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     monotonicNow,
   });
   const server = await listen(handler, config.BACKEND_HOST, config.BACKEND_PORT);
+
+  retention.start();
 
   return {
     port: server.port,
@@ -114,7 +139,9 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
       await Promise.race([server.closed, setTimeoutPromise(2 * ANSWER_FLUSH_MS)]);
       clearTimeout(cut);
       server.destroy();
-      await log.drain(AbortSignal.timeout(LOG_DRAIN_MS));
+      await retention.stop();
+      const lost = await log.drain(AbortSignal.timeout(LOG_DRAIN_MS));
+      if (lost > 0) logger.error({ rows: lost }, "the database did not take all that waited to be recorded");
       await database.close();
     },
   };
@@ -145,12 +172,13 @@ async function createModelDependencies(config: BackendConfig, logger: Logger, no
     },
     now,
   });
-  const managerFor = ({ requestId, agent }: AgentTurn) =>
+  const managerFor = ({ requestId, agent, onAttempt }: AgentTurn) =>
     new ModelManager({
       now,
       random: Math.random,
       sleep,
       onAttempt: (attempt, failure) => {
+        onAttempt(attempt);
         if (!failure) return;
         const fields = { requestId, tenantId: agent.tenantId, agentId: agent.id, ...attempt };
         logger.warn({ ...fields, err: failure.cause ?? failure }, "model attempt failed");

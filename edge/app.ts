@@ -1,20 +1,28 @@
 /**
  * Every route of the edge, on one screen. The order is the way of a request: identified, logged, configured,
- * then by route its deadline, its caller and that caller's scope. Failures of all of them meet in `http/errors.ts`.
+ * then by route its deadline, its caller, that caller's limits and scope. Failures of all of them meet in
+ * `http/errors.ts`. A route cannot be added without its description for `/openapi.json`.
  */
-import { type Handler, Hono, type MiddlewareHandler } from "hono";
+import { Hono } from "hono";
 import type { Clock } from "../core/resilience/deadline.ts";
 import type { Compose } from "./composition.ts";
-import { getAgent, listAgents } from "./http/agent-routes.ts";
+import * as agents from "./http/agent-routes.ts";
 import { authenticate } from "./http/authenticate.ts";
 import type { EdgeEnv } from "./http/edge-env.ts";
 import { answerError, answerNotFound, refuseMethod } from "./http/errors.ts";
 import { getHealth, getReadiness } from "./http/health-routes.ts";
+import * as keys from "./http/key-routes.ts";
+import { limitRequests } from "./http/limit.ts";
 import { postMessage } from "./http/message-route.ts";
+import { getOpenApi } from "./http/openapi-route.ts";
 import { provideComposition } from "./http/provide-composition.ts";
+import * as records from "./http/record-routes.ts";
 import { requestContext } from "./http/request-context.ts";
 import { requestDeadline } from "./http/request-deadline.ts";
 import { requireCallerScope } from "./http/require-caller-scope.ts";
+import type { Method, Route } from "./http/route.ts";
+import * as tenants from "./http/tenant-routes.ts";
+import * as about from "./openapi/operations.ts";
 
 /** What the application touches, beside what is composed from its environment. */
 export interface AppOptions {
@@ -26,7 +34,44 @@ export interface AppOptions {
   now: Clock;
 }
 
-type Steps = readonly [...MiddlewareHandler<EdgeEnv>[], Handler<EdgeEnv>];
+/** Every route: method and path, who may call it (any of the scopes), what answers, what is said of it. */
+export const ROUTES: readonly Route[] = [
+  route("GET /healthz", [], getHealth, about.getHealth),
+  route("GET /readyz", [], getReadiness, about.getReadiness),
+  route(
+    "GET /openapi.json",
+    [],
+    getOpenApi(() => ROUTES),
+    about.getOpenApi,
+  ),
+  route("POST /api/v1/a2a/message", ["messages:send"], postMessage, about.postMessage),
+  route("GET /api/v1/agents", ["agents:read"], agents.listAgents, about.listAgents),
+  route("POST /api/v1/agents", ["agents:write"], agents.postAgent, about.postAgent),
+  route("GET /api/v1/agents/{id}", ["agents:read"], agents.getAgent, about.getAgent),
+  route("PUT /api/v1/agents/{id}", ["agents:write"], agents.putAgent, about.putAgent),
+  route("PATCH /api/v1/agents/{id}", ["agents:write"], agents.patchAgent, about.patchAgent),
+  route("DELETE /api/v1/agents/{id}", ["agents:write"], agents.deleteAgent, about.deleteAgent),
+  route(
+    "GET /api/v1/agents/{id}/versions",
+    ["agents:write"],
+    agents.listAgentVersions,
+    about.listAgentVersions,
+  ),
+  route("GET /api/v1/keys", ["keys:manage"], keys.listKeys, about.listKeys),
+  route("POST /api/v1/keys", ["keys:manage"], keys.postKey, about.postKey),
+  route("POST /api/v1/keys/{id}/rotate", ["keys:manage"], keys.rotateKey, about.rotateKey),
+  route("DELETE /api/v1/keys/{id}", ["keys:manage"], keys.deleteKey, about.deleteKey),
+  route("GET /api/v1/tenants", ["operator"], tenants.listTenants, about.listTenants),
+  route("POST /api/v1/tenants", ["operator"], tenants.postTenant, about.postTenant),
+  route("GET /api/v1/tenants/{id}", ["operator"], tenants.getTenant, about.getTenant),
+  route("PATCH /api/v1/tenants/{id}", ["operator"], tenants.patchTenant, about.patchTenant),
+  route("GET /api/v1/usage", ["usage:read"], records.getUsage, about.getUsage),
+  route("GET /api/v1/messages", ["messages:read"], records.listMessages, about.listMessages),
+  route("GET /api/v1/audit", ["keys:manage", "operator"], records.getAudit, about.getAudit),
+];
+
+/** The first route of the table: it answers although the environment is not usable. */
+const NEEDS_NO_COMPOSITION = "/healthz";
 
 /** Builds the application; nothing is read or opened before its first request. */
 export function createApp({ compose, writeLine, now }: AppOptions): Hono<EdgeEnv> {
@@ -34,26 +79,31 @@ export function createApp({ compose, writeLine, now }: AppOptions): Hono<EdgeEnv
   app.onError(answerError);
   app.notFound(answerNotFound);
   app.use(requestContext({ writeLine, now }));
-
-  resource(app, "/healthz", { GET: [getHealth] });
-
-  app.use(provideComposition(compose));
-
-  resource(app, "/readyz", { GET: [getReadiness] });
-  resource(app, "/api/v1/a2a/message", {
-    POST: [requestDeadline, authenticate, requireCallerScope("messages:send"), postMessage],
-  });
-  resource(app, "/api/v1/agents", {
-    GET: [requestDeadline, authenticate, requireCallerScope("agents:read"), listAgents],
-  });
-  resource(app, "/api/v1/agents/:id", {
-    GET: [requestDeadline, authenticate, requireCallerScope("agents:read"), getAgent],
-  });
+  for (const [path, routes] of Map.groupBy(ROUTES, ({ path }) => path)) {
+    const honoPath = path.replaceAll(/\{(\w+)\}/g, ":$1");
+    for (const route of routes) addRoute(app, honoPath, route);
+    app.all(honoPath, refuseMethod(routes.map(({ method }) => method)));
+    // Holds for all that is added after it.
+    if (path === NEEDS_NO_COMPOSITION) app.use(provideComposition(compose));
+  }
   return app;
 }
 
-/** Adds a path with its methods; every other method is refused with the list of these. */
-function resource(app: Hono<EdgeEnv>, path: string, steps: Partial<Record<"GET" | "POST", Steps>>): void {
-  for (const [method, handlers] of Object.entries(steps)) app.on(method, [path], ...handlers);
-  app.all(path, refuseMethod(Object.keys(steps)));
+function addRoute(app: Hono<EdgeEnv>, path: string, { method, scopes, handle }: Route): void {
+  const [scope, ...alternatives] = scopes;
+  if (scope === undefined) app.on(method, [path], handle);
+  else {
+    const mayCall = requireCallerScope(scope, ...alternatives);
+    app.on(method, [path], requestDeadline, authenticate, limitRequests, mayCall, handle);
+  }
+}
+
+function route(
+  methodAndPath: `${Method} /${string}`,
+  scopes: Route["scopes"],
+  handle: Route["handle"],
+  operation: Route["operation"],
+): Route {
+  const [method, path] = methodAndPath.split(" ") as [Method, string];
+  return { method, path, scopes, handle, operation };
 }

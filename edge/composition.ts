@@ -2,9 +2,15 @@
  * What the edge is made of: adapters are chosen and built here and nowhere else, once for each environment object,
  * which the runtime keeps as long as the isolate. With it live the breakers, the caches and the readiness result.
  */
-import { CachedDirectory } from "../core/directory/cached-directory.ts";
+import { AttemptGuard } from "../core/auth/attempt-guard.ts";
+import { createJwtVerifier } from "../core/auth/jwt.ts";
+import { createCredentialVerifier, type VerifyCredential } from "../core/auth/verify-credential.ts";
+import { CachedDirectory, type DirectoryCache } from "../core/directory/cached-directory.ts";
 import type { Directory } from "../core/directory/directory.ts";
+import type { SqlClient } from "../core/directory/sql-client.ts";
 import { SqlDirectory } from "../core/directory/sql-directory.ts";
+import { Admission } from "../core/limits/admission.ts";
+import type { Limiter } from "../core/limits/limiter.ts";
 import type { Clock } from "../core/resilience/deadline.ts";
 import { AddressBreaker } from "./backend/address-breaker.ts";
 import { AddressPool } from "./backend/address-pool.ts";
@@ -16,12 +22,19 @@ import { NeonSqlClient } from "./directory/neon-sql-client.ts";
 import { type EdgeConfig, readEdgeConfig } from "./env.ts";
 import { type Dependency, Readiness } from "./health/readiness.ts";
 import { jsonLine } from "./http/json-line.ts";
+import { createEdgeLimiter } from "./limits/edge-limiter.ts";
 
 /** Everything that routes work with. */
 export interface Composition {
   readonly config: EdgeConfig;
   readonly directory: Directory;
+  /** What to tell of a change, so that this isolate sees it at once; undefined where nothing is cached. */
+  readonly directoryCache: DirectoryCache | undefined;
+  /** For administration, which reads and writes what is stored now. */
+  readonly sql: SqlClient;
+  readonly verifyCredential: VerifyCredential;
   readonly backend: AgentBackend;
+  readonly admission: Admission;
   readonly readiness: Readiness;
   /** Unix epoch, milliseconds. */
   readonly now: Clock;
@@ -33,6 +46,9 @@ export type Compose = (env: object) => Composition;
 /** What stands outside the Worker; tests bring their own. */
 export interface CompositionParts {
   directory: Directory;
+  directoryCache?: DirectoryCache;
+  sql: SqlClient;
+  limiter: Limiter;
   /** Resolves when the database answers. */
   checkDatabase(signal: AbortSignal): Promise<unknown>;
   fetch: typeof globalThis.fetch;
@@ -76,8 +92,12 @@ export function productionCompose(writeLine: (line: string) => void): Compose {
         jsonLine({ level: "warn", msg: "an agent is left out: its configuration is invalid", ...agent }),
       );
     });
+    const directory = new CachedDirectory(stored, { now: Date.now, coalesce: false });
     return createComposition(config, {
-      directory: new CachedDirectory(stored, { now: Date.now, coalesce: false }),
+      directory,
+      directoryCache: directory,
+      sql,
+      limiter: createEdgeLimiter(config, env, writeLine),
       checkDatabase: (signal) => sql.query("SELECT 1", [], signal),
       // Called through the global: workerd's fetch refuses to be called as a method of something else.
       fetch: (input, init) => globalThis.fetch(input, init),
@@ -105,12 +125,21 @@ export function createComposition(config: EdgeConfig, parts: CompositionParts): 
   return {
     config,
     directory: parts.directory,
+    directoryCache: parts.directoryCache,
+    sql: parts.sql,
+    verifyCredential: createCredentialVerifier({
+      directory: parts.directory,
+      verifyJwt: config.jwt && createJwtVerifier(config.jwt, { fetch: parts.fetch, now: parts.now }),
+      attempts: new AttemptGuard(parts.now),
+      now: parts.now,
+    }),
     backend: new ConnectAgentBackend({
       pool: new AddressPool(addresses, parts.random),
       tokenSecret: config.backendTokenSecret,
       random: parts.random,
       now: parts.now,
     }),
+    admission: new Admission(parts.limiter),
     readiness: new Readiness(dependencies, parts.now),
     now: parts.now,
   };

@@ -4,6 +4,12 @@
  */
 import * as z from "zod";
 import { BACKEND_TOKEN_SECRET_BYTES_MIN } from "../core/auth/backend-token.ts";
+import {
+  JWT_VARIABLES,
+  type JwtSettings,
+  type JwtVariable,
+  readJwtSettings,
+} from "../core/auth/jwt-settings.ts";
 
 /** How much is logged; a level includes those after it. */
 export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
@@ -33,6 +39,10 @@ export interface EdgeConfig {
   readonly databaseUrl: string;
   /** Where a local Neon SQL-over-HTTP endpoint answers; undefined for Neon itself. */
   readonly databaseEndpoint: string | undefined;
+  /** Upstash Redis, for limits; undefined when they are counted by Durable Objects. */
+  readonly upstash: { readonly url: string; readonly token: string } | undefined;
+  /** How callers' JWTs are verified; undefined where none is taken. */
+  readonly jwt: JwtSettings | undefined;
   readonly requestBytesMax: number;
   readonly requestTimeoutMs: number;
   readonly logLevel: LogLevel;
@@ -51,31 +61,40 @@ const databaseUrl = z
     hasUrl(text, (url) => url.username !== "" && url.hostname !== "" && url.pathname.length > 1),
   );
 
-const schema = z.object({
-  BACKEND_URLS: z
-    .string()
-    .transform((text) => text.split(",").flatMap((url) => url.trim() || []))
-    .pipe(z.array(backendUrl).min(1).max(BACKEND_URLS_MAX))
-    .transform((urls) => [...new Set(urls)]),
-  BACKEND_TOKEN_SECRET: z
-    .string()
-    .refine((text) => new TextEncoder().encode(text).byteLength >= BACKEND_TOKEN_SECRET_BYTES_MIN),
-  DATABASE_URL: databaseUrl,
-  DATABASE_ENDPOINT: z.preprocess(emptyAsUnset, z.url({ protocol: /^https?$/ }).optional()),
-  REQUEST_BYTES_MAX: wholeNumber(REQUEST_BYTES_MIN, REQUEST_BYTES_LIMIT, REQUEST_BYTES_DEFAULT),
-  REQUEST_TIMEOUT_MS: wholeNumber(
-    REQUEST_TIMEOUT_MS_MIN,
-    REQUEST_TIMEOUT_MS_LIMIT,
-    REQUEST_TIMEOUT_MS_DEFAULT,
-  ),
-  LOG_LEVEL: z.preprocess(emptyAsUnset, z.enum(LOG_LEVELS).default(LOG_LEVEL_DEFAULT)),
-});
+const schema = z
+  .object({
+    BACKEND_URLS: z
+      .string()
+      .transform((text) => text.split(",").flatMap((url) => url.trim() || []))
+      .pipe(z.array(backendUrl).min(1).max(BACKEND_URLS_MAX))
+      .transform((urls) => [...new Set(urls)]),
+    BACKEND_TOKEN_SECRET: z
+      .string()
+      .refine((text) => new TextEncoder().encode(text).byteLength >= BACKEND_TOKEN_SECRET_BYTES_MIN),
+    DATABASE_URL: databaseUrl,
+    DATABASE_ENDPOINT: z.preprocess(emptyAsUnset, z.url({ protocol: /^https?$/ }).optional()),
+    REQUEST_BYTES_MAX: wholeNumber(REQUEST_BYTES_MIN, REQUEST_BYTES_LIMIT, REQUEST_BYTES_DEFAULT),
+    REQUEST_TIMEOUT_MS: wholeNumber(
+      REQUEST_TIMEOUT_MS_MIN,
+      REQUEST_TIMEOUT_MS_LIMIT,
+      REQUEST_TIMEOUT_MS_DEFAULT,
+    ),
+    UPSTASH_REDIS_REST_URL: z.preprocess(emptyAsUnset, z.url({ protocol: /^https?$/ }).optional()),
+    UPSTASH_REDIS_REST_TOKEN: z.preprocess(emptyAsUnset, z.string().optional()),
+    LOG_LEVEL: z.preprocess(emptyAsUnset, z.enum(LOG_LEVELS).default(LOG_LEVEL_DEFAULT)),
+  })
+  // Also when something else is wrong: all problems are reported together.
+  .refine((env) => !env.UPSTASH_REDIS_REST_URL === !env.UPSTASH_REDIS_REST_TOKEN, {
+    path: ["UPSTASH_REDIS_REST_TOKEN"],
+    when: () => true,
+  });
 
 /** A variable that the edge reads. */
-export type EdgeVariable = keyof typeof schema.shape;
+export type EdgeVariable = keyof typeof schema.shape | JwtVariable;
 
 /** What each variable must be, and what it is for; also the list of all variables there are. */
 export const EDGE_VARIABLES = {
+  ...JWT_VARIABLES,
   BACKEND_URLS: {
     expectation: `1 to ${BACKEND_URLS_MAX} http or https URLs without credentials, separated by commas`,
     effect: "where messages to agents are sent",
@@ -99,6 +118,14 @@ export const EDGE_VARIABLES = {
   REQUEST_TIMEOUT_MS: {
     expectation: `unset (${REQUEST_TIMEOUT_MS_DEFAULT}), or a whole number from ${REQUEST_TIMEOUT_MS_MIN} to ${REQUEST_TIMEOUT_MS_LIMIT}`,
     effect: "the time a request may take, milliseconds",
+  },
+  UPSTASH_REDIS_REST_URL: {
+    expectation: "unset, or the http or https URL of an Upstash Redis database",
+    effect: "where limits are counted instead of in Durable Objects",
+  },
+  UPSTASH_REDIS_REST_TOKEN: {
+    expectation: "the token of UPSTASH_REDIS_REST_URL; set when, and only when, that is",
+    effect: "opens the database where limits are counted",
   },
   LOG_LEVEL: {
     expectation: `unset (${LOG_LEVEL_DEFAULT}), or one of ${LOG_LEVELS.join(", ")}`,
@@ -126,9 +153,11 @@ export class ConfigurationError extends Error {
  */
 export function readEdgeConfig(env: object): EdgeConfig {
   const result = schema.safeParse(env);
-  if (!result.success) {
-    const variables = new Set(result.error.issues.map((issue) => issue.path[0] as EdgeVariable));
-    throw new ConfigurationError([...variables]);
+  const jwt = readJwtSettings(env);
+  if (!result.success || jwt.problems.length > 0) {
+    const issues = result.error?.issues ?? [];
+    const variables = new Set(issues.map((issue) => issue.path[0] as EdgeVariable));
+    throw new ConfigurationError([...variables, ...jwt.problems]);
   }
   const values = result.data;
   return Object.freeze({
@@ -136,10 +165,16 @@ export function readEdgeConfig(env: object): EdgeConfig {
     backendTokenSecret: values.BACKEND_TOKEN_SECRET,
     databaseUrl: values.DATABASE_URL,
     databaseEndpoint: values.DATABASE_ENDPOINT,
+    upstash: upstashOf(values.UPSTASH_REDIS_REST_URL, values.UPSTASH_REDIS_REST_TOKEN),
+    jwt: jwt.settings,
     requestBytesMax: values.REQUEST_BYTES_MAX,
     requestTimeoutMs: values.REQUEST_TIMEOUT_MS,
     logLevel: values.LOG_LEVEL,
   });
+}
+
+function upstashOf(url: string | undefined, token: string | undefined): EdgeConfig["upstash"] {
+  return url === undefined || token === undefined ? undefined : Object.freeze({ url, token });
 }
 
 function hasUrl(text: string, property: (url: URL) => boolean): boolean {

@@ -71,6 +71,11 @@ const REPLACE_DEVELOPMENT_KEY = `
   INSERT INTO api_keys (id, tenant_id, subject, label, scopes, secret_sha256)
   VALUES ($1, $2, $3, $4, $5, $6)`;
 
+/** A key that was made by an earlier version gets the scopes that came since. */
+const COMPLETE_DEVELOPMENT_KEY = `
+  UPDATE api_keys SET scopes = $5
+   WHERE id = $1 AND tenant_id = $2 AND subject = $3 AND label = $4 AND NOT scopes @> $5::text[]`;
+
 /** Adds the default tenant and its agents where they never were. */
 export async function seedDirectory(client: SqlClient): Promise<void> {
   await client.query(INSERT_TENANT, [DEFAULT_TENANT_ID, "Default"]);
@@ -99,8 +104,12 @@ export async function seedDevelopmentKey(
   nowMs: number,
 ): Promise<DevelopmentKey> {
   const present = await readKeyFile(keyFile);
-  if (present !== undefined && (await isUsable(client, present, nowMs)))
+  if (present !== undefined && (await isUsable(client, present, nowMs))) {
+    const { keyId } = parseApiKey(present) ?? { keyId: "" };
+    const identity = [keyId, DEFAULT_TENANT_ID, DEVELOPMENT_SUBJECT, DEVELOPMENT_LABEL];
+    await client.query(COMPLETE_DEVELOPMENT_KEY, [...identity, SCOPES]);
     return { text: present, isNew: false };
+  }
 
   const key = generateApiKey((bytes) => crypto.getRandomValues(bytes));
   await client.query(REPLACE_DEVELOPMENT_KEY, [
@@ -120,9 +129,7 @@ async function isUsable(client: SqlClient, text: string, nowMs: number): Promise
   if (!presented) return false;
   const record = await new SqlDirectory(client, () => undefined).findApiKey(presented.keyId);
   const verification = await verifyApiKey(presented, record, nowMs);
-  if (!verification.ok || verification.principal.tenantId !== DEFAULT_TENANT_ID) return false;
-  // A scope that came with a newer version is missing from an older key.
-  return SCOPES.every((scope) => verification.principal.scopes.includes(scope));
+  return verification.ok && verification.principal.tenantId === DEFAULT_TENANT_ID;
 }
 
 async function readKeyFile(keyFile: string): Promise<string | undefined> {

@@ -26,12 +26,19 @@ export interface CachedDirectoryOptions {
   readonly timeoutSignal?: (delayMs: number) => AbortSignal;
 }
 
+/** What a change is told to, by those who made it; others see it when their copy is no longer fresh. */
+export interface DirectoryCache {
+  forgetApiKey(keyId: string): void;
+  /** Also the tenant's list of agents. */
+  forgetAgent(tenantId: string, agentId: string): void;
+}
+
 /**
  * {@link Directory} in front of another one. Values are fresh for 30 s, usable for 10 min while the other one is
  * unavailable, and never honoured for more than 60 s while it answers; {@link LookupCache} has the particulars.
  * Bounded: the entries used longest ago are forgotten.
  */
-export class CachedDirectory implements Directory {
+export class CachedDirectory implements Directory, DirectoryCache {
   readonly #source: Directory;
   readonly #apiKeys: LookupCache<ApiKeyRecord>;
   readonly #tenants: LookupCache<Tenant>;
@@ -60,13 +67,29 @@ export class CachedDirectory implements Directory {
   }
 
   findAgent(tenantId: string, agentId: string, signal?: AbortSignal): Promise<Agent | undefined> {
-    // As JSON, so that no pair of ids can be mistaken for another pair.
-    const key = JSON.stringify([tenantId, agentId]);
-    return this.#agents.get(key, (inner) => this.#source.findAgent(tenantId, agentId, inner), signal);
+    return this.#agents.get(
+      agentKey(tenantId, agentId),
+      (inner) => this.#source.findAgent(tenantId, agentId, inner),
+      signal,
+    );
   }
 
   async listAgents(tenantId: string, signal?: AbortSignal): Promise<readonly Agent[]> {
     const lookup = (inner: AbortSignal | undefined) => this.#source.listAgents(tenantId, inner);
     return (await this.#agentLists.get(tenantId, lookup, signal)) ?? [];
   }
+
+  forgetApiKey(keyId: string): void {
+    this.#apiKeys.forget(keyId);
+  }
+
+  forgetAgent(tenantId: string, agentId: string): void {
+    this.#agents.forget(agentKey(tenantId, agentId));
+    this.#agentLists.forget(tenantId);
+  }
+}
+
+/** As JSON, so that no pair of ids can be mistaken for another pair. */
+function agentKey(tenantId: string, agentId: string): string {
+  return JSON.stringify([tenantId, agentId]);
 }

@@ -77,6 +77,12 @@ export class LookupCache<Value> {
     return this.#refresh(key, lookup, signal);
   }
 
+  /** Asks the store at the next `get`. A lookup under way at this moment may still bring the value from before. */
+  forget(key: string): void {
+    this.#found.delete(key);
+    this.#missing.delete(key);
+  }
+
   #isUsableAtOnce(entry: Entry<Value>, nowMs: number): boolean {
     const ageMs = nowMs - entry.loadedAtMs;
     if (ageMs < FRESH_MS || nowMs < this.#pausedUntilMs) return true;

@@ -22,6 +22,7 @@ const HTTP_STATUS_BY_REASON: Readonly<Record<string, number>> = {
   "body-too-large": 413,
   "unsupported-media-type": 415,
   "method-not-allowed": 405,
+  "version-mismatch": 412,
 };
 
 /** The body of every HTTP error. */

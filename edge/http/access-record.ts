@@ -25,6 +25,8 @@ export interface AccessFields {
   attempts: number;
   model: string;
   degraded: string;
+  /** Which limiter decided. */
+  limiter: string;
   /** Dependencies that a readiness check found failing. */
   failing: string[];
 }

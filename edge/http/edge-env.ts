@@ -1,5 +1,7 @@
 /** What a request carries through the middleware and routes of the edge. */
 import type { Principal } from "../../core/auth/principal.ts";
+import type { Quota } from "../../core/limits/admission.ts";
+import type { Limits } from "../../core/limits/limits.ts";
 import type { TraceContext } from "../../core/messages/trace-context.ts";
 import type { Deadline } from "../../core/resilience/deadline.ts";
 import type { Composition } from "../composition.ts";
@@ -23,5 +25,8 @@ export interface EdgeEnv {
     abort: AbortController;
     /** `authenticate` */
     principal: Principal;
+    limits: Limits;
+    /** `limitRequests`: what has been counted so far, for the answer's headers. */
+    quotas: readonly Quota[] | undefined;
   };
 }

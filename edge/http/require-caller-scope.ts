@@ -4,10 +4,11 @@ import type { Scope } from "../../core/auth/principal.ts";
 import { requireScope } from "../../core/auth/require-scope.ts";
 import type { EdgeEnv } from "./edge-env.ts";
 
-/** A step, after `authenticate`, that throws `permission_denied` when the caller lacks the scope. */
-export function requireCallerScope(scope: Scope): MiddlewareHandler<EdgeEnv> {
+/** A step, after `authenticate`, that throws `permission_denied` when the caller has none of the scopes. */
+export function requireCallerScope(scope: Scope, ...alternatives: Scope[]): MiddlewareHandler<EdgeEnv> {
   return async function requireCallerScope(c, next) {
-    requireScope(c.get("principal"), scope);
+    const principal = c.get("principal");
+    if (!alternatives.some((other) => principal.scopes.includes(other))) requireScope(principal, scope);
     await next();
   };
 }

@@ -21,9 +21,18 @@ describe("the backend's configuration", () => {
       BACKEND_TOKEN_SECRET: "hunter2",
       DATABASE_URL: "mysql://root:hunter2@db/x",
       GRPC_REFLECTION: "maybe",
+      JWT_SHARED_SECRET: "hunter2",
     };
     const read = () => readBackendConfig(environment);
     for (const name of Object.keys(environment)) expect(read).toThrow(name);
     expect(read).not.toThrow(/hunter2/);
+  });
+
+  it("verifies JWTs when their variables are all there, and names those that are not", () => {
+    const secret = { JWT_SHARED_SECRET: "hunter2-hunter2-hunter2-hunter2-" };
+    expect(readBackendConfig({}).jwt).toBeUndefined();
+    expect(() => readBackendConfig(secret)).toThrow(/JWT_ISSUER: .*\n.*JWT_AUDIENCE: /);
+    const config = readBackendConfig({ ...secret, JWT_ISSUER: "i", JWT_AUDIENCE: "a" });
+    expect(config.jwt).toMatchObject({ issuer: "i", audience: "a", keys: { kind: "secret" } });
   });
 });

@@ -89,10 +89,17 @@ describe("with an OpenAI-compatible server", () => {
     expect(headers.get("x-request-id")).toBe(requestId);
     for (const program of ["edge", "backend"] as const) {
       await expect
-        .poll(() => gateway.logs(program).filter((line) => line["requestId"] === requestId).length, {
-          timeout: 10_000,
-        })
-        .toBeGreaterThan(0);
+        .poll(
+          () =>
+            gateway
+              .logs(program)
+              .some((line) => line["requestId"] === requestId && line["traceId"] === traceId),
+          {
+            message: program,
+            timeout: 10_000,
+          },
+        )
+        .toBe(true);
       const lines = gateway.logs(program).filter((line) => line["requestId"] === requestId);
       expect(lines.length, program).toBeGreaterThan(0);
       expect(
@@ -159,7 +166,7 @@ describe("with an OpenAI-compatible server", () => {
     expect(body.agents.map(({ id }) => id)).toEqual(["assistant", "echo", "guide"]);
     expect(await get("/api/v1/agents/echo")).toMatchObject({
       status: 200,
-      body: { id: "echo", kind: "echo" },
+      body: { id: "echo", config: { kind: "echo" } },
     });
     expect((await get("/api/v1/agents/nobody")).status).toBe(404);
   });

@@ -10,6 +10,7 @@ describe("the edge's configuration", () => {
       backendTokenSecret: TEST_ENV.BACKEND_TOKEN_SECRET,
       databaseUrl: TEST_ENV.DATABASE_URL,
       databaseEndpoint: undefined,
+      jwt: undefined,
       requestBytesMax: 1_048_576,
       requestTimeoutMs: 60_000,
       logLevel: "info",
@@ -48,7 +49,15 @@ describe("the edge's configuration", () => {
       DATABASE_ENDPOINT: "not-a-url-opensesame",
       REQUEST_BYTES_MAX: "1e3",
       REQUEST_TIMEOUT_MS: "99",
+      UPSTASH_REDIS_REST_URL: "opensesame",
       LOG_LEVEL: "opensesame",
+      JWT_ISSUER: "x".repeat(513),
+      JWT_AUDIENCE: "x".repeat(513),
+      JWT_JWKS_URL: "http://opensesame.example/keys",
+      JWT_SHARED_SECRET: "opensesame",
+      JWT_TENANT_CLAIM: "x".repeat(129),
+      JWT_SCOPE_CLAIM: "x".repeat(129),
+      JWT_ALLOW_OPERATOR: "opensesame",
     };
     const problem = problemOf(env);
     for (const [variable, { expectation, effect }] of Object.entries(EDGE_VARIABLES)) {
@@ -62,6 +71,19 @@ describe("the edge's configuration", () => {
     expect(problem).toContain("BACKEND_TOKEN_SECRET");
     expect(problem).toContain("DATABASE_URL");
     expect(problem).not.toContain("BACKEND_URLS");
+  });
+
+  it("takes Upstash's URL and token together, or neither", () => {
+    const url = { UPSTASH_REDIS_REST_URL: "https://x.upstash.io" };
+    const token = { UPSTASH_REDIS_REST_TOKEN: "opensesame" };
+    expect(readEdgeConfig({ ...TEST_ENV, ...url, ...token }).upstash).toEqual({
+      url: "https://x.upstash.io",
+      token: "opensesame",
+    });
+    expect(readEdgeConfig({ ...TEST_ENV, UPSTASH_REDIS_REST_URL: "" }).upstash).toBeUndefined();
+    for (const half of [url, token]) {
+      expect(problemOf({ ...TEST_ENV, ...half })).toContain("UPSTASH_REDIS_REST_TOKEN must be");
+    }
   });
 
   it.each([
@@ -83,7 +105,7 @@ describe("the edge's configuration", () => {
 describe("a Worker with a broken configuration", () => {
   it("answers internal to everything but /healthz, and says what is wrong in the log only", async () => {
     const edge = await createEdgeHarness({ BACKEND_TOKEN_SECRET: "short-and-secret", LOG_LEVEL: "shout" });
-    for (const path of ["/readyz", "/api/v1/agents", "/nowhere"]) {
+    for (const path of ["/readyz", "/api/v1/agents", "/openapi.json"]) {
       const answer = await edge.request(path);
       expect(answer.status).toBe(500);
       const { error } = (await answer.json()) as ErrorAnswer;

@@ -3,7 +3,7 @@
  * port of loopback. It ends with the process that started it, however that ends.
  */
 import { readFileSync } from "node:fs";
-import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -12,7 +12,7 @@ import { buildWorker } from "../../scripts/build-worker.ts";
 import { workerdPath } from "../../scripts/edge-program.ts";
 import { spawnGuarded } from "../../scripts/guarded-process.ts";
 import { renderWorkerdConfig } from "../../scripts/workerd-config.ts";
-import { readCompatibility, type WorkerBundle } from "../../scripts/wrangler.ts";
+import { readCompatibility, readDurableObjects, type WorkerBundle } from "../../scripts/wrangler.ts";
 
 const PROJECT_DIRECTORY = fileURLToPath(new URL("../..", import.meta.url));
 const WRANGLER_FILE = join(PROJECT_DIRECTORY, "wrangler.toml");
@@ -26,6 +26,8 @@ export interface WorkerdOptions {
   modulePath: string;
   /** Variables and secrets. */
   bindings: Readonly<Record<string, string>>;
+  /** Of an earlier one, whose Durable Objects go on; left to who gives it. */
+  storageDirectory?: string;
 }
 
 /** A running workerd. */
@@ -48,15 +50,24 @@ export function buildDeployedWorker(outDirectory: string): Promise<WorkerBundle>
 }
 
 /** Serves a Worker; resolves when it listens. */
-export async function startWorkerd({ modulePath, bindings }: WorkerdOptions): Promise<RunningWorkerd> {
+export async function startWorkerd({
+  modulePath,
+  bindings,
+  storageDirectory: givenStorageDirectory,
+}: WorkerdOptions): Promise<RunningWorkerd> {
   const directory = await mkdtemp(join(tmpdir(), "parley-workerd-"));
   const configFile = join(directory, "config.capnp");
+  const storageDirectory = givenStorageDirectory ?? join(directory, "storage");
+  const wranglerToml = readFileSync(WRANGLER_FILE, "utf8");
+  await mkdir(storageDirectory, { recursive: true });
   await copyFile(modulePath, join(directory, "worker.js"));
   await writeFile(
     configFile,
     renderWorkerdConfig({
       modulePath: "worker.js",
-      ...readCompatibility(readFileSync(WRANGLER_FILE, "utf8")),
+      ...readCompatibility(wranglerToml),
+      durableObjects: readDurableObjects(wranglerToml),
+      storageDirectory,
       variables: bindings,
       address: "127.0.0.1:0",
     }),

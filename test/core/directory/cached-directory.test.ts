@@ -316,6 +316,24 @@ describe("CachedDirectory", () => {
     expect(await ask(false)).toBe(5);
   });
 
+  it("asks again for what it was told to forget, and only for that", async () => {
+    const source = new ManualDirectory();
+    const directory = new CachedDirectory(source, { now: () => 0, coalesce: false });
+    const lookUpAll = async () => {
+      await directory.findApiKey("k");
+      await directory.findAgent("acme", "a");
+      await directory.findAgent("acme", "b");
+      await directory.listAgents("acme");
+      await directory.listAgents("other");
+      return source.lookups;
+    };
+    expect(await lookUpAll()).toBe(5);
+    expect(await lookUpAll()).toBe(5);
+    directory.forgetApiKey("k");
+    directory.forgetAgent("acme", "a");
+    expect(await lookUpAll()).toBe(8);
+  });
+
   it("does not let an answer replace one whose lookup began later", async () => {
     let nowMs = 0;
     const waiting: ((record: ApiKeyRecord) => void)[] = [];

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { MemoryLimiter } from "../../../core/limits/memory-limiter.ts";
 import { acceptOrStartTrace } from "../../../core/messages/trace-context.ts";
 import { Deadline } from "../../../core/resilience/deadline.ts";
 import type { AgentBackend, BackendCall } from "../../../edge/backend/agent-backend.ts";
@@ -7,7 +8,7 @@ import { createComposition } from "../../../edge/composition.ts";
 import { readEdgeConfig } from "../../../edge/env.ts";
 import { A2AMessageSchema } from "../../../proto/gen/parley/v1/agent_service_pb.js";
 import { eventually, TEST_ENV } from "../support/edge-harness.ts";
-import { MemoryDirectory } from "../support/memory-directory.ts";
+import { emptyDatabase, MemoryDirectory } from "../support/memory-directory.ts";
 import {
   answerTo,
   type ScriptedBackend,
@@ -25,6 +26,8 @@ beforeEach(async () => {
   const config = readEdgeConfig({ ...TEST_ENV, BACKEND_URLS: server.url });
   ({ backend } = createComposition(config, {
     directory: new MemoryDirectory(),
+    sql: emptyDatabase,
+    limiter: new MemoryLimiter(Date.now),
     checkDatabase: async () => {},
     fetch: (input, init) => fetch(input, init),
     random: Math.random,

@@ -49,6 +49,7 @@ describe("the log", () => {
         agentId: "assistant",
         backend: backend.host,
         attempts: 1,
+        limiter: "memory",
         model: "openai/small",
       },
     ]);
@@ -79,7 +80,7 @@ describe("the log", () => {
 
   it("names the route of refused and unknown paths", async () => {
     await edge.request("/healthz");
-    await edge.request("/api/v1/agents", { method: "POST" });
+    await edge.request("/api/v1/agents", { method: "PATCH" });
     await edge.request("/api/v1/nothing");
     expect(edge.lines.map(({ route, status, level }) => [route, status, level])).toEqual([
       ["/healthz", 200, "info"],

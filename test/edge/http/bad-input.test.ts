@@ -137,8 +137,8 @@ describe("a wrong address", () => {
   it.each([
     ["GET", MESSAGE, "POST"],
     ["DELETE", MESSAGE, "POST"],
-    ["POST", "/api/v1/agents", "GET, HEAD"],
-    ["PUT", "/api/v1/agents/echo", "GET, HEAD"],
+    ["PATCH", "/api/v1/agents", "GET, HEAD, POST"],
+    ["POST", "/api/v1/agents/echo", "GET, HEAD, PUT, PATCH, DELETE"],
     ["POST", "/healthz", "GET, HEAD"],
     ["OPTIONS", "/readyz", "GET, HEAD"],
   ])("of the method %s %s is refused with those allowed", async (method, path, allow) => {

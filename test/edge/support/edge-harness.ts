@@ -1,8 +1,10 @@
 /** The edge's application as it is, on an in-memory directory and with its log kept in an array. */
+import { CachedDirectory } from "../../../core/directory/cached-directory.ts";
+import { MemoryLimiter } from "../../../core/limits/memory-limiter.ts";
 import { createApp } from "../../../edge/app.ts";
 import { composeOnce, createComposition } from "../../../edge/composition.ts";
 import { readEdgeConfig } from "../../../edge/env.ts";
-import { directoryWithAgents, type MemoryDirectory } from "./memory-directory.ts";
+import { directoryWithAgents, emptyDatabase, type MemoryDirectory } from "./memory-directory.ts";
 
 /** An environment that is usable but for the backend's address. */
 export const TEST_ENV = {
@@ -10,6 +12,9 @@ export const TEST_ENV = {
   BACKEND_TOKEN_SECRET: "a-secret-of-the-tests-that-is-long-enough",
   DATABASE_URL: "postgres://parley:hunter2@db.example/parley",
 };
+
+/** In Node, nothing ends work that goes on after the answer. */
+const EXECUTION_CONTEXT = { waitUntil: () => {}, passThroughOnException: () => {}, props: {} };
 
 /** The body of an error answer. */
 export interface ErrorAnswer {
@@ -26,7 +31,7 @@ export interface ErrorAnswer {
 /** The application and what surrounds it. */
 export interface EdgeHarness {
   directory: MemoryDirectory;
-  /** A key of `alice` in tenant `default`, without `messages:send-as`. */
+  /** A key of `alice` in tenant `default`, without `messages:send-as` and `agents:write`. */
   apiKey: string;
   /** Lines of the log, parsed. */
   lines: Record<string, unknown>[];
@@ -38,8 +43,14 @@ export interface EdgeHarness {
   post(body: unknown, init?: RequestInit): Promise<Response>;
 }
 
-/** @param variables are laid over {@link TEST_ENV} */
-export async function createEdgeHarness(variables: Record<string, string> = {}): Promise<EdgeHarness> {
+/**
+ * @param variables are laid over {@link TEST_ENV}
+ * @param options `cached`: the directory is behind its cache, as in the Worker
+ */
+export async function createEdgeHarness(
+  variables: Record<string, string> = {},
+  options: { cached?: boolean } = {},
+): Promise<EdgeHarness> {
   const env = { ...TEST_ENV, ...variables };
   const directory = directoryWithAgents();
   const apiKey = await directory.addKey();
@@ -49,7 +60,9 @@ export async function createEdgeHarness(variables: Record<string, string> = {}):
   const now = () => Date.now() + clock.aheadMs;
   const compose = composeOnce((environment) =>
     createComposition(readEdgeConfig(environment), {
-      directory,
+      directory: options.cached ? new CachedDirectory(directory, { now, coalesce: false }) : directory,
+      sql: emptyDatabase,
+      limiter: new MemoryLimiter(now),
       checkDatabase: async () => {
         database.checks += 1;
         if (database.failing) throw new Error("postgres://parley:hunter2@db.example is away");
@@ -60,7 +73,7 @@ export async function createEdgeHarness(variables: Record<string, string> = {}):
     }),
   );
   const app = createApp({ compose, writeLine: (line) => lines.push(JSON.parse(line)), now });
-  const request = async (path: string, init?: RequestInit) => app.request(path, init, env);
+  const request = async (path: string, init?: RequestInit) => app.request(path, init, env, EXECUTION_CONTEXT);
   return {
     directory,
     apiKey,

@@ -2,6 +2,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { generateApiKey, hashSecret } from "../../../core/auth/api-key.ts";
+import type { TenantLimits } from "../../../core/limits/limits.ts";
 
 const TEXT = 25;
 const INT4 = 23;
@@ -15,21 +16,37 @@ export interface FakeNeon {
   url: string;
   /** A key of `alice` in tenant `default`. */
   apiKey: string;
+  /** Adds a key of `alice` in a tenant of its own limits, which can be changed. */
+  addKey(
+    limits?: TenantLimits,
+    tenantId?: string,
+  ): Promise<{ apiKey: string; setLimits(limits: TenantLimits): void }>;
   stop(): Promise<void>;
 }
 
 /** Starts it on a free port. */
 export async function startFakeNeon(): Promise<FakeNeon> {
-  const key = generateApiKey((bytes) => crypto.getRandomValues(bytes));
-  const keyRow = [
-    ["id", TEXT, key.keyId],
-    ["tenant_id", TEXT, "default"],
-    ["subject", TEXT, "alice"],
-    ["scopes", TEXT_ARRAY, "{messages:send,agents:read}"],
-    ["secret_sha256", TEXT, await hashSecret(key.secret)],
-    ["expires_at_ms", FLOAT8, null],
-    ["revoked_at_ms", FLOAT8, null],
-  ] as const;
+  const keyRows = new Map<string, readonly (readonly [string, number, string | null])[]>();
+  const addKey: FakeNeon["addKey"] = async (limits = {}, tenantId = "default") => {
+    const key = generateApiKey((bytes) => crypto.getRandomValues(bytes));
+    const secretSha256 = await hashSecret(key.secret);
+    const setLimits = (changed: TenantLimits) => {
+      keyRows.set(key.keyId, [
+        ["id", TEXT, key.keyId],
+        ["tenant_id", TEXT, tenantId],
+        ["subject", TEXT, "alice"],
+        ["scopes", TEXT_ARRAY, "{messages:send,agents:read}"],
+        ["secret_sha256", TEXT, secretSha256],
+        ["expires_at_ms", FLOAT8, null],
+        ["revoked_at_ms", FLOAT8, null],
+        ["limits", JSONB, "{}"],
+        ["tenant_limits", JSONB, JSON.stringify(changed)],
+      ]);
+    };
+    setLimits(limits);
+    return { apiKey: key.text, setLimits };
+  };
+  const { apiKey } = await addKey();
   const config = { kind: "model", models: [{ provider: "builtin" }], presetReply: "Back soon." };
   const agentRow = [
     ["tenant_id", TEXT, "default"],
@@ -40,8 +57,15 @@ export async function startFakeNeon(): Promise<FakeNeon> {
     ["config", JSONB, JSON.stringify(config)],
     ["updated_at_ms", FLOAT8, "0"],
   ] as const;
+  const tenantRow = [
+    ["id", TEXT, "default"],
+    ["name", TEXT, "Default"],
+    ["limits", JSONB, "{}"],
+  ] as const;
   const answer = (query: string, params: string[]) => {
-    if (query.includes("api_keys")) return params[0] === key.keyId ? [keyRow] : [];
+    if (query.includes("api_keys"))
+      return [keyRows.get(params[0] ?? "") ?? []].filter((row) => row.length > 0);
+    if (query.includes("FROM tenants")) return params[0] === "default" ? [tenantRow] : [];
     if (query.includes("FROM agents")) return (params[1] ?? "assistant") === "assistant" ? [agentRow] : [];
     return [[["one", INT4, "1"]] as const];
   };
@@ -63,7 +87,8 @@ export async function startFakeNeon(): Promise<FakeNeon> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/sql`,
-    apiKey: key.text,
+    apiKey,
+    addKey,
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -3,6 +3,7 @@ import { generateApiKey, hashSecret } from "../../../core/auth/api-key.ts";
 import { SCOPES } from "../../../core/auth/principal.ts";
 import { type Agent, agentConfigSchema } from "../../../core/directory/agent.ts";
 import type { ApiKeyRecord, Directory, Tenant } from "../../../core/directory/directory.ts";
+import type { SqlClient } from "../../../core/directory/sql-client.ts";
 import { ParleyError } from "../../../core/errors/parley-error.ts";
 
 /** Holds what it is given; `failing` makes it unavailable. */
@@ -40,7 +41,7 @@ export class MemoryDirectory implements Directory {
       keyId: key.keyId,
       tenantId: "default",
       subject: "alice",
-      scopes: SCOPES.filter((scope) => scope !== "messages:send-as"),
+      scopes: SCOPES.filter((scope) => scope !== "messages:send-as" && scope !== "agents:write"),
       secretSha256: await hashSecret(key.secret),
       expiresAtMs: undefined,
       revokedAtMs: undefined,
@@ -71,6 +72,9 @@ export class MemoryDirectory implements Directory {
     }
   }
 }
+
+/** A database with nothing in it: what tests of administration bring is a real one. */
+export const emptyDatabase: SqlClient = { query: async () => [] };
 
 /** One tenant with `assistant`, `echo`; another with `secret`. */
 export function directoryWithAgents(): MemoryDirectory {

@@ -1,0 +1,209 @@
+/**
+ * API keys, as administrators make and end them. A secret is returned once, by the operation that made it; only
+ * its hash is stored. Nobody makes, or by rotation obtains, a key that may do more than he may himself.
+ */
+import { generateApiKey, hashSecret, type RandomBytes } from "../auth/api-key.ts";
+import { SCOPES } from "../auth/principal.ts";
+import { ParleyError } from "../errors/parley-error.ts";
+import { type AdministrationCall, actorParams, auditInsert } from "./actor.ts";
+import {
+  KEY_COLUMNS,
+  type KeyRow,
+  type KeyView,
+  keyView,
+  type NewKeyView,
+  newKeySchema,
+  rotationSchema,
+} from "./key-document.ts";
+import { requireLimitsWithinTenant } from "./key-limits.ts";
+import { type Violation, validate } from "./violations.ts";
+
+/** Keys of a tenant that can be used; a deployment for more callers than this has them bring tokens. */
+const USABLE_KEYS_MAX = 1_000;
+/** The newest, usable ones first; older ones that ended are kept and not listed. */
+const KEYS_LISTED_MAX = 1_000;
+const KEY_ID_PATTERN = /^[a-z0-9]{12}$/;
+
+const IS_USABLE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())";
+const HAS_ROOM = `
+  (SELECT count(*) FROM api_keys WHERE tenant_id = $1 AND ${IS_USABLE}) < ${USABLE_KEYS_MAX}`;
+
+const CREATE = `
+  WITH changed AS (
+    INSERT INTO api_keys (id, tenant_id, secret_sha256, subject, label, scopes, expires_at, limits, created_by)
+    SELECT $6::text, t.id, $7::text, $8::text, $9::text, $10::text[], $11::timestamptz, $12::jsonb, $2::text
+      FROM tenants t WHERE t.id = $1 AND ${HAS_ROOM}
+    RETURNING *
+  ), audited AS (${audit("key.create", keyDetails())})
+  SELECT ${KEY_COLUMNS} FROM changed`;
+
+/**
+ * The old key is found only if the caller has all of its scopes. It has one successor at a time: of two rotations
+ * at once the index lets one through. A new life is as long as the old one was meant to be, and no rotation has
+ * shortened that, since a key with a successor is not rotated.
+ */
+const ROTATE = `
+  WITH old AS (
+    SELECT * FROM api_keys
+     WHERE tenant_id = $1 AND id = $6 AND ${IS_USABLE} AND scopes <@ $7::text[]
+  ), changed AS (
+    INSERT INTO api_keys
+      (id, tenant_id, secret_sha256, subject, label, scopes, expires_at, limits, created_by, replaces)
+    SELECT $8::text, tenant_id, $9::text, subject, label, scopes,
+           coalesce($10::timestamptz, now() + (expires_at - created_at)), limits, $2::text, id
+      FROM old WHERE ${HAS_ROOM}
+    ON CONFLICT DO NOTHING
+    RETURNING *
+  ), ended AS (
+    UPDATE api_keys k
+       SET expires_at = least(coalesce(k.expires_at, 'infinity'), now() + make_interval(secs => $11::float8))
+      FROM changed WHERE k.id = changed.replaces
+  ), audited AS (${audit("key.rotate", `${keyDetails()} || jsonb_build_object('replaces', replaces)`)})
+  SELECT ${KEY_COLUMNS} FROM changed`;
+
+const REVOKE = `
+  WITH changed AS (
+    UPDATE api_keys SET revoked_at = now() WHERE tenant_id = $1 AND id = $6 AND revoked_at IS NULL RETURNING *
+  ), audited AS (${audit("key.revoke", keyDetails())})
+  SELECT id FROM api_keys WHERE tenant_id = $1 AND id = $6`;
+
+const FIND = `SELECT ${KEY_COLUMNS} FROM api_keys WHERE tenant_id = $1 AND id = $2`;
+
+const LIST = `
+  SELECT ${KEY_COLUMNS} FROM api_keys WHERE tenant_id = $1
+   ORDER BY (${IS_USABLE}) DESC, created_at DESC, id LIMIT ${KEYS_LISTED_MAX}`;
+
+/**
+ * Makes a key.
+ *
+ * @throws ParleyError `invalid_argument`, also for scopes beyond the caller's and limits beyond the tenant's; `not_found` when there is no such
+ *   tenant (command line only); `resource_exhausted`
+ */
+export async function createKey(
+  call: AdministrationCall,
+  input: unknown,
+  random: RandomBytes,
+  nowMs: number,
+): Promise<NewKeyView> {
+  const { sql, actor, signal } = call;
+  const further = [...scopesBeyond(actor.scopes, input), ...expiryInThePast(input, nowMs)];
+  const wanted = validate(newKeySchema, input, further);
+  await requireLimitsWithinTenant(call, wanted.limits);
+  const key = generateApiKey(random);
+  const [row] = await sql.query<KeyRow>(
+    CREATE,
+    [
+      ...actorParams(actor),
+      key.keyId,
+      await hashSecret(key.secret),
+      wanted.subject,
+      wanted.label,
+      [...new Set(wanted.scopes)],
+      wanted.expiresAt ?? null,
+      JSON.stringify(wanted.limits),
+    ],
+    signal,
+  );
+  if (row) return { ...keyView(row), key: key.text };
+  const tenants = await sql.query("SELECT id FROM tenants WHERE id = $1", [actor.tenantId], signal);
+  if (tenants.length === 0) throw new ParleyError("not_found", `no tenant "${actor.tenantId}"`);
+  throw tooManyKeys();
+}
+
+/**
+ * Replaces a key by a new one with the same rights; the old one works on for `overlapSeconds`.
+ *
+ * @throws ParleyError `invalid_argument`; `not_found`; `failed_precondition` for a key that has ended or has been
+ *   rotated; `permission_denied` for a key with more scopes than the caller; `resource_exhausted`
+ */
+export async function rotateKey(
+  call: AdministrationCall,
+  id: string,
+  input: unknown,
+  random: RandomBytes,
+  nowMs: number,
+): Promise<NewKeyView> {
+  const { sql, actor, signal } = call;
+  requireKeyId(id);
+  const { overlapSeconds, expiresAt } = validate(rotationSchema, input, expiryInThePast(input, nowMs));
+  const key = generateApiKey(random);
+  const params = [
+    ...actorParams(actor),
+    id,
+    [...actor.scopes],
+    key.keyId,
+    await hashSecret(key.secret),
+    expiresAt ?? null,
+    overlapSeconds,
+  ];
+  const [row] = await sql.query<KeyRow>(ROTATE, params, signal);
+  if (row) return { ...keyView(row), key: key.text };
+  const [old] = await sql.query<KeyRow>(FIND, [actor.tenantId, id], signal);
+  if (!old) throw keyNotFound(id);
+  const { status, scopes } = keyView(old);
+  if (status !== "active") throw new ParleyError("failed_precondition", `the key ${id} is ${status}`);
+  if (!scopes.every((scope) => actor.scopes.includes(scope))) {
+    throw new ParleyError("permission_denied", `the key ${id} has scopes that this credential lacks`);
+  }
+  const [successor] = await sql.query<{ id: string }>(
+    "SELECT id FROM api_keys WHERE tenant_id = $1 AND replaces = $2 AND revoked_at IS NULL",
+    [actor.tenantId, id],
+    signal,
+  );
+  if (!successor) throw tooManyKeys();
+  throw new ParleyError(
+    "failed_precondition",
+    `the key ${id} has been rotated to ${successor.id}; rotate that one`,
+  );
+}
+
+/** Ends a key at once; ending it again changes nothing. @throws ParleyError `not_found` */
+export async function revokeKey({ sql, actor, signal }: AdministrationCall, id: string): Promise<void> {
+  requireKeyId(id);
+  const rows = await sql.query(REVOKE, [...actorParams(actor), id], signal);
+  if (rows.length === 0) throw keyNotFound(id);
+}
+
+/** The tenant's keys, usable ones first, then the newest; at most a thousand. */
+export async function listKeys({ sql, actor, signal }: AdministrationCall): Promise<KeyView[]> {
+  return (await sql.query<KeyRow>(LIST, [actor.tenantId], signal)).map(keyView);
+}
+
+function requireKeyId(id: string): void {
+  if (!KEY_ID_PATTERN.test(id)) throw keyNotFound(id);
+}
+
+function keyNotFound(id: string): ParleyError {
+  return new ParleyError("not_found", `no key "${id.slice(0, 64)}"; GET /api/v1/keys lists yours`);
+}
+
+function tooManyKeys(): ParleyError {
+  return new ParleyError(
+    "resource_exhausted",
+    `a tenant can have ${USABLE_KEYS_MAX} keys; revoke some first`,
+  );
+}
+
+function scopesBeyond(own: readonly string[], input: unknown): Violation[] {
+  const { scopes } = (input ?? {}) as { scopes?: unknown };
+  if (!Array.isArray(scopes)) return [];
+  return scopes.flatMap((scope: unknown, index) =>
+    SCOPES.some((known) => known === scope) && !own.includes(String(scope))
+      ? [{ field: `scopes.${index}`, description: `this credential lacks the scope ${scope} itself` }]
+      : [],
+  );
+}
+
+function expiryInThePast(input: unknown, nowMs: number): Violation[] {
+  const { expiresAt } = (input ?? {}) as { expiresAt?: unknown };
+  if (typeof expiresAt !== "string" || !(Date.parse(expiresAt) <= nowMs)) return [];
+  return [{ field: "expiresAt", description: "is in the past" }];
+}
+
+function keyDetails(): string {
+  return "jsonb_build_object('subject', subject, 'label', label, 'scopes', scopes, 'expiresAt', expires_at)";
+}
+
+function audit(action: string, details: string): string {
+  return auditInsert({ from: "changed", action, targetKind: "key", targetId: "id", details });
+}

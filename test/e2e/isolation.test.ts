@@ -1,0 +1,278 @@
+/**
+ * Two tenants: every route and every RPC, called by one with the ids of the other's things, answers exactly as for ids
+ * that nobody has. The routes come from the table that registers them, the RPCs from the contract.
+ */
+import { Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { SCOPES } from "../../core/auth/principal.ts";
+import { ROUTES } from "../../edge/app.ts";
+import { AgentService } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import { type Gateway, startGateway } from "../support/gateway.ts";
+import { api, eventually, makeKey } from "./administration-client.ts";
+import { ask, type Json } from "./ask.ts";
+
+const LIMIT_MS = 120_000;
+const TENANT_SCOPES = SCOPES.filter((scope) => scope !== "operator");
+
+/** Ids of things; one set names the other tenant's, one nothing at all. */
+interface Ids {
+  agent: string;
+  key: string;
+  tenant: string;
+  context: string;
+  task: string;
+  message: string;
+}
+
+let gateway: Gateway;
+/** Keys of the tenant that looks, and of the one that is looked at. */
+let looker: string;
+let owner: string;
+let theirs: Ids;
+const missing: Ids = {
+  agent: "nobodys-agent",
+  key: "000000000000",
+  tenant: "absent",
+  context: "nobodys-context",
+  task: "nobodys-task",
+  message: "nobodys-message",
+};
+
+/** A key of a tenant, made by the command line's way: nobody else may act in a tenant that is not his. */
+async function keyOf(tenant: string): Promise<string> {
+  const { id, text } = await makeKey(gateway, { subject: "admin", scopes: TENANT_SCOPES });
+  await gateway.database.query("UPDATE api_keys SET tenant_id = $1 WHERE id = $2", [tenant, id]);
+  return text;
+}
+
+beforeAll(async () => {
+  gateway = await startGateway();
+  for (const id of ["looker", "owner"]) {
+    await api(gateway, "POST /api/v1/tenants", { body: { id, name: id } });
+  }
+  [looker, owner] = [await keyOf("looker"), await keyOf("owner")];
+  const document = { id: "their-agent", name: "Theirs", config: { kind: "echo" } };
+  expect((await api(gateway, "POST /api/v1/agents", { key: owner, body: document })).status).toBe(201);
+  const message = {
+    receiverId: "their-agent",
+    text: "secret plan",
+    contextId: "their-context",
+    messageId: "their-message",
+  };
+  const reply = await ask(gateway, message, { key: owner });
+  expect(reply.status).toBe(200);
+  const { id: key } = await makeKey(gateway, { label: "theirs", scopes: ["agents:read"] }, owner);
+  theirs = {
+    agent: "their-agent",
+    key,
+    tenant: "owner",
+    context: "their-context",
+    task: reply.body.taskId,
+    message: "their-message",
+  };
+  await eventually(10_000, async () => {
+    const { body } = await api(gateway, "GET /api/v1/messages", { key: owner });
+    return body.messages.length === 2;
+  });
+}, LIMIT_MS);
+afterAll(async () => {
+  await gateway.stop();
+  gateway.remove();
+}, LIMIT_MS);
+
+interface Call {
+  path?: string;
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+
+const ECHO = { name: "E", config: { kind: "echo" } };
+const byAgent = (ids: Ids) => `/api/v1/agents/${ids.agent}`;
+
+/** Each route with the ids in every place that takes one; lists take none and are looked through instead. */
+const CALLS: Record<string, (ids: Ids) => Call[]> = {
+  "POST /api/v1/a2a/message": ({ agent, context, task, message }) => [
+    { body: { receiverId: agent, text: "hi" } },
+    { body: { receiverId: agent, text: "hi", contextId: context, taskId: task } },
+    { body: { receiverId: agent, text: "hi" }, headers: { accept: "text/event-stream" } },
+    { body: { receiverId: agent, text: "hi", messageId: message, inReplyTo: message } },
+  ],
+  "GET /api/v1/agents": () => [{}],
+  // Ids belong to their tenant: the same one is free in another.
+  "POST /api/v1/agents": ({ agent }) => [{ body: { id: agent, ...ECHO, name: "" } }],
+  "GET /api/v1/agents/{id}": (ids) => [{ path: byAgent(ids) }],
+  "PUT /api/v1/agents/{id}": (ids) => [
+    { path: byAgent(ids), body: ECHO },
+    { path: byAgent(ids), body: ECHO, headers: { "if-match": '"1"' } },
+  ],
+  "PATCH /api/v1/agents/{id}": (ids) => [{ path: byAgent(ids), body: { name: "Mine" } }],
+  "DELETE /api/v1/agents/{id}": (ids) => [
+    { path: byAgent(ids) },
+    { path: byAgent(ids), headers: { "if-match": '"9"' } },
+  ],
+  "GET /api/v1/agents/{id}/versions": (ids) => [{ path: `${byAgent(ids)}/versions` }],
+  "GET /api/v1/keys": () => [{}],
+  "POST /api/v1/keys": ({ tenant }) => [{ body: { subject: "s", scopes: ["agents:read"], tenant } }],
+  "POST /api/v1/keys/{id}/rotate": ({ key }) => [
+    { path: `/api/v1/keys/${key}/rotate` },
+    { path: `/api/v1/keys/${key}/rotate`, body: { overlapSeconds: 0 } },
+  ],
+  "DELETE /api/v1/keys/{id}": ({ key }) => [{ path: `/api/v1/keys/${key}` }],
+  "GET /api/v1/tenants": () => [{}],
+  "POST /api/v1/tenants": ({ tenant }) => [{ body: { id: tenant, name: "T" } }],
+  "GET /api/v1/tenants/{id}": ({ tenant }) => [{ path: `/api/v1/tenants/${tenant}` }],
+  "PATCH /api/v1/tenants/{id}": ({ tenant }) => [{ path: `/api/v1/tenants/${tenant}`, body: { name: "T" } }],
+  "GET /api/v1/usage": () => [{}, { path: "/api/v1/usage?groupBy=day,agent,model,key" }],
+  "GET /api/v1/messages": ({ agent, context }) => [
+    {},
+    { path: `/api/v1/messages?context=${context}` },
+    { path: `/api/v1/messages?agent=${agent}` },
+    { path: "/api/v1/messages?sender=admin&order=oldest-first" },
+  ],
+  "GET /api/v1/audit": ({ agent, key, tenant }) => [
+    {},
+    { path: `/api/v1/audit?tenant=${tenant}` },
+    { path: `/api/v1/audit?targetId=${agent}` },
+    { path: `/api/v1/audit?targetKind=key&targetId=${key}` },
+  ],
+};
+
+/** What two answers must agree in: everything but the ids that were asked for, and what differs between any two. */
+function comparable(text: string, ids: Ids): string {
+  const withoutIds = Object.entries(ids).reduce((rest, [name, id]) => rest.replaceAll(id, `<${name}>`), text);
+  return withoutIds
+    .replaceAll(/"(?:requestId|createdAt|messageId|to|from)":"[^"]*"/g, '"<varies>"')
+    .replaceAll(/^id: .*$/gm, "id");
+}
+
+async function answerOf(route: string, { path, body, headers }: Call, ids: Ids) {
+  const methodAndPath = path ? `${route.split(" ")[0]} ${path}` : route;
+  const { status, ...answer } = await call(methodAndPath, body, headers);
+  return { status, type: answer.type, text: comparable(answer.text, ids) };
+}
+
+async function call(methodAndPath: string, body: unknown, headers: Record<string, string> = {}) {
+  const [method = "", path = ""] = methodAndPath.split(" ");
+  const response = await fetch(gateway.url + path, {
+    method,
+    headers: { authorization: `Bearer ${looker}`, "content-type": "application/json", ...headers },
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  });
+  return { status: response.status, type: response.headers.get("content-type"), text: await response.text() };
+}
+
+const routes = ROUTES.filter(({ scopes }) => scopes.length > 0).map(
+  ({ method, path }) => `${method} ${path}`,
+);
+
+describe("every route", () => {
+  it("is among these cases", () => {
+    expect(Object.keys(CALLS).toSorted()).toEqual(routes.toSorted());
+  });
+
+  it.each(routes)("%s answers for another tenant's ids as for ids that nobody has", async (route) => {
+    const [foreign, absent] = [CALLS[route]?.(theirs) ?? [], CALLS[route]?.(missing) ?? []];
+    expect(foreign.length).toBeGreaterThan(0);
+    for (const [index, theirCall] of foreign.entries()) {
+      const [answer, expected] = [
+        await answerOf(route, theirCall, theirs),
+        await answerOf(route, absent[index] ?? {}, missing),
+      ];
+      expect(answer).toEqual(expected);
+      expect(answer.text).not.toMatch(/secret plan|Theirs/);
+      if (route.includes("{id}")) expect([403, 404]).toContain(answer.status);
+    }
+  });
+
+  it("leaves the other tenant's things as they were", async () => {
+    const agent = await api(gateway, `GET ${byAgent(theirs)}`, { key: owner });
+    expect(agent.body).toMatchObject({ name: "Theirs", version: 1 });
+    const { body } = await api(gateway, "GET /api/v1/keys", { key: owner });
+    expect(body.keys.find(({ id }: Json) => id === theirs.key)).toMatchObject({
+      status: "active",
+      expiresAt: null,
+    });
+    const tenant = await api(gateway, "GET /api/v1/tenants/owner");
+    expect(tenant.body).toMatchObject({ name: "owner", limits: {} });
+  });
+
+  it("lets both tenants have an agent of the same id, each its own", async () => {
+    const document = { id: theirs.agent, name: "Mine", config: { kind: "echo" } };
+    expect((await api(gateway, "POST /api/v1/agents", { key: looker, body: document })).status).toBe(201);
+    expect((await api(gateway, `GET ${byAgent(theirs)}`, { key: owner })).body.name).toBe("Theirs");
+    expect((await api(gateway, `DELETE ${byAgent(theirs)}`, { key: looker })).status).toBe(204);
+    expect((await ask(gateway, { receiverId: theirs.agent, text: "hi" }, { key: owner })).status).toBe(200);
+  });
+});
+
+/** A client of AgentService with a key. */
+function clientOf(key: string) {
+  const authorize: Interceptor = (next) => (request) => {
+    request.header.set("authorization", `Bearer ${key}`);
+    return next(request);
+  };
+  return createClient(
+    AgentService,
+    createGrpcTransport({ baseUrl: gateway.backendUrl, interceptors: [authorize] }),
+  );
+}
+
+type Rpc = (client: ReturnType<typeof clientOf>, ids: Ids) => AsyncIterable<unknown> | Promise<unknown>;
+
+async function* once<T>(value: T): AsyncGenerator<T> {
+  yield value;
+}
+
+const RPCS: Record<string, Rpc[]> = {
+  processMessage: [
+    (client, { agent }) => client.processMessage({ receiverId: agent, text: "hi" }),
+    (client, { agent, context, task }) =>
+      client.processMessage({ receiverId: agent, text: "hi", contextId: context, taskId: task }),
+  ],
+  streamReply: [(client, { agent }) => client.streamReply({ receiverId: agent, text: "hi" })],
+  streamMessage: [
+    (client, { agent }) => client.streamMessage(once({ receiverId: agent, text: "hi" })),
+    (client, { task }) => client.streamMessage(once({ taskId: task, body: { case: "cancel", value: {} } })),
+    (client, { message }) =>
+      client.streamMessage(once({ inReplyTo: message, body: { case: "cancel", value: {} } })),
+  ],
+  resumeReply: [
+    (client, { task }) => client.resumeReply({ taskId: task, afterSequence: 0 }),
+    (client, { task }) => client.resumeReply({ taskId: task, afterSequence: 1_000 }),
+  ],
+  cancelReply: [(client, { task }) => client.cancelReply({ taskId: task })],
+};
+
+/** All that came, then how it ended. */
+async function outcomeOf(rpc: Rpc, ids: Ids): Promise<string> {
+  const events: unknown[] = [];
+  try {
+    const result = rpc(clientOf(looker), ids);
+    if (Symbol.asyncIterator in result) for await (const event of result) events.push(event);
+    else events.push(await result);
+  } catch (error) {
+    const { code, rawMessage } = ConnectError.from(error);
+    events.push({ code: Code[code], rawMessage });
+  }
+  const text = JSON.stringify(events, (_, value) => (typeof value === "bigint" ? `${value}` : value));
+  return comparable(text, ids).replaceAll(/"(?:seconds|nanos)":[^,}]*/g, '"<time>"');
+}
+
+describe("every RPC", () => {
+  it("is among these cases", () => {
+    expect(Object.keys(RPCS).toSorted()).toEqual(Object.keys(AgentService.method).toSorted());
+  });
+
+  it.each(Object.keys(AgentService.method))(
+    "%s answers for another tenant's ids as for ids that nobody has",
+    async (name) => {
+      for (const rpc of RPCS[name] ?? []) {
+        const outcome = await outcomeOf(rpc, theirs);
+        expect(outcome).toBe(await outcomeOf(rpc, missing));
+        expect(outcome).toMatch(/NotFound|not_found/);
+        expect(outcome).not.toMatch(/secret plan|Theirs/);
+      }
+    },
+  );
+});
