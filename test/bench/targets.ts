@@ -35,13 +35,18 @@ export function directTarget(baseUrl: string, model: string, connections: number
   };
 }
 
-/** The edge over HTTP. */
-export function edgeTarget(url: string, key: string, connections: number): Target {
+/** The edge over HTTP; the callers' keys take turns. */
+export function edgeTarget(url: string, keys: readonly string[], connections: number): Target {
+  let turn = 0;
   const pool = new Pool(url, { connections, pipelining: 1 });
   const request = (accept: string) => ({
     method: "POST" as const,
     path: "/api/v1/a2a/message",
-    headers: { "content-type": "application/json", authorization: `Bearer ${key}`, accept },
+    headers: {
+      "content-type": "application/json",
+      authorization: `Bearer ${keys[turn++ % keys.length]}`,
+      accept,
+    },
     body: JSON.stringify({ receiverId: "assistant", text: QUESTION }),
   });
   return {
