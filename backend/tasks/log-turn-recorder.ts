@@ -51,7 +51,7 @@ function common(task: Task, message: A2AMessage, now: () => number): Omit<LogEnt
     content: body.case === "content" ? (toJson(ContentSchema, body.value) as JsonValue) : null,
     ...(metadata ? { metadata: metadata as { [key: string]: JsonValue } } : {}),
     requestId: task.requestId,
-    keyId: task.keyId,
+    ...(task.keyId === "" ? {} : { keyId: task.keyId }),
     agentVersion: task.agentVersion,
     createdAtMs: createdAt ? timestampMs(createdAt) : now(),
   };

@@ -99,7 +99,8 @@ export class TaskEngine {
 
   /** The caller's task that answers a message of its own; undefined when there is none. */
   findByMessage(principal: Principal, messageId: string): Task | undefined {
-    return this.#store.findByMessage(principal.tenantId, principal.subject, messageId)?.task;
+    const task = this.#store.findByMessage(principal.tenantId, principal.subject, messageId)?.task;
+    return task?.owner === principal.subject ? task : undefined;
   }
 
   /**

@@ -2,7 +2,7 @@
  * The envelope that every surface shares, A2AMessage: the `text` shorthand, its JSON, and what a message to an
  * agent must have. Rules that the proto itself states are checked by the backend's validator, not here.
  */
-import { create, fromJson, type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf";
+import { create, fromJson, type JsonObject, toJson } from "@bufbuild/protobuf";
 import { PartSchema } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import {
   type A2AMessage,
@@ -11,9 +11,8 @@ import {
   ContentSchema,
 } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import { ParleyError } from "../errors/parley-error.ts";
+import { parseJson } from "./parse-json.ts";
 
-/** Deeper JSON than this has no honest use in a message, and recursion over it could exhaust the stack. */
-export const JSON_DEPTH_MAX = 32;
 /** Fields in a sender's metadata; it is recorded with every message. */
 export const METADATA_FIELDS_MAX = 64;
 
@@ -125,35 +124,12 @@ export function envelopeToJson(message: A2AMessage): JsonObject {
 }
 
 function parseJsonObject(text: string): JsonObject {
-  let json: JsonValue;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    const problem = text.trim() === "" ? "it is empty" : cause instanceof Error ? cause.message : "";
-    throw new ParleyError("invalid_argument", `the body is not JSON: ${problem}`, { cause });
-  }
-  if (typeof json !== "object" || json === null || Array.isArray(json)) {
-    throw new ParleyError(
-      "invalid_argument",
-      'the body must be a JSON object such as {"receiverId":"assistant","text":"hi"}',
-    );
-  }
-  if (isDeeperThan(json, JSON_DEPTH_MAX)) {
-    throw new ParleyError("invalid_argument", `the JSON is nested deeper than ${JSON_DEPTH_MAX} levels`);
-  }
-  return json;
-}
-
-/** Level by level, not by recursion: the depth is what the sender chose. */
-function isDeeperThan(root: object, depthMax: number): boolean {
-  let level: object[] = [root];
-  for (let depth = 1; level.length > 0; depth++) {
-    if (depth > depthMax) return true;
-    level = level.flatMap((value) =>
-      Object.values(value).filter((child) => typeof child === "object" && child !== null),
-    );
-  }
-  return false;
+  const json = parseJson(text);
+  if (typeof json === "object" && json !== null && !Array.isArray(json)) return json;
+  throw new ParleyError(
+    "invalid_argument",
+    'the body must be a JSON object such as {"receiverId":"assistant","text":"hi"}',
+  );
 }
 
 /** protobuf-es names the field and the value; long values are cut, they are the sender's own. */

@@ -1,6 +1,7 @@
 /** What administrators send: JSON bodies, query strings and the version in `If-Match`. */
 import type { Context } from "hono";
 import { type JsonValue, ParleyError } from "../../core/errors/parley-error.ts";
+import { parseJson } from "../../core/messages/parse-json.ts";
 import type { EdgeEnv } from "./edge-env.ts";
 import { readJsonText } from "./read-body.ts";
 
@@ -10,12 +11,7 @@ const ENTITY_TAG_PATTERN = /^"([1-9]\d{0,8})"$/;
 /** The body as JSON. @throws ParleyError `invalid_argument`, also for what {@link readJsonText} refuses */
 export async function readJsonBody(c: Context<EdgeEnv>): Promise<JsonValue> {
   const bytesMax = c.get("composition").config.requestBytesMax;
-  const text = await readJsonText(c.req.raw, { bytesMax, signal: c.get("abort").signal });
-  try {
-    return JSON.parse(text) as JsonValue;
-  } catch (cause) {
-    throw new ParleyError("invalid_argument", "the body is not JSON", { cause });
-  }
+  return parseJson(await readJsonText(c.req.raw, { bytesMax, signal: c.get("abort").signal }));
 }
 
 /** The same, where no body means `{}`. */

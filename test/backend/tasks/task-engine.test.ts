@@ -339,7 +339,9 @@ describe("TaskEngine", () => {
     const proxy = { ...ann, scopes: ["messages:send", "messages:send-as"] };
     const task = await engine.accept(request("hi", { senderId: "bob" }, proxy));
     expect(engine.find(proxy, task.id)).toBe(task);
-    expect(() => engine.find({ ...ann, subject: "bob" }, task.id)).toThrow(/there is no task/);
+    const bob = { ...ann, subject: "bob" };
+    expect(() => engine.find(bob, task.id)).toThrow(/there is no task/);
+    expect(engine.findByMessage(bob, task.message.messageId)).toBeUndefined();
   });
 
   it("finds a task for its sender only", async () => {

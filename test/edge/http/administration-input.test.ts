@@ -30,6 +30,20 @@ describe("input of administrators", () => {
     expect((await send("POST", "/api/v1/keys", "{}", { "content-type": "text/plain" })).status).toBe(415);
   });
 
+  it("nested deeper than anything honest is refused, not walked", async () => {
+    const deep = `{"a":${"[".repeat(150_000)}${"]".repeat(150_000)}}`;
+    for (const [method, path] of [
+      ["POST", "/api/v1/agents"],
+      ["PATCH", "/api/v1/agents/echo"],
+      ["POST", "/api/v1/keys"],
+    ] as const) {
+      const answer = await send(method, path, deep);
+      const { error } = (await answer.json()) as ErrorAnswer;
+      expect([answer.status, error.code]).toEqual([400, "invalid_argument"]);
+      expect(error.message).toContain("nested deeper");
+    }
+  });
+
   it.each(['W/"1"', "1", '"0"', '"1", "2"', '"abc"'])("with If-Match %s is refused", async (tag) => {
     const body = JSON.stringify({ name: "N", config: { kind: "echo" } });
     const answer = await send("PUT", "/api/v1/agents/echo", body, { "if-match": tag });
