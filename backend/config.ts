@@ -2,15 +2,10 @@
 import { z } from "zod";
 import { BACKEND_TOKEN_SECRET_BYTES_MIN } from "../core/auth/backend-token.ts";
 import { JWT_VARIABLES, type JwtSettings, readJwtSettings } from "../core/auth/jwt-settings.ts";
+import { optional, port, withDefault } from "../core/config/environment.ts";
 
-const port = z.coerce.number().int().min(0).max(65_535);
 const positive = z.coerce.number().int().min(1);
 const flag = z.enum(["true", "false"]).transform((text) => text === "true");
-/** `FOO=` in an environment file means the same as no line at all. */
-const absentWhenEmpty = (value: unknown) => (value === "" ? undefined : value);
-const optional = <T extends z.ZodType>(schema: T) => z.preprocess(absentWhenEmpty, schema.optional());
-const withDefault = <T extends z.ZodType>(schema: T, text: string) =>
-  z.preprocess((value) => absentWhenEmpty(value) ?? text, schema);
 
 /** Every variable, what it must be, its default. The effect of each stands in `.env.example`. */
 const environmentSchema = z

@@ -10,6 +10,7 @@ import {
   type JwtVariable,
   readJwtSettings,
 } from "../core/auth/jwt-settings.ts";
+import { emptyAsUnset } from "../core/config/environment.ts";
 
 /** How much is logged; a level includes those after it. */
 export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
@@ -182,10 +183,6 @@ function hasUrl(text: string, property: (url: URL) => boolean): boolean {
 }
 
 /** A variable that is set to nothing counts as not set, as in `.env` files. */
-function emptyAsUnset(value: unknown): unknown {
-  return value === "" ? undefined : value;
-}
-
 /** Environment variables are text; `coerce` would take `""`, `true` and `1e3` as well. */
 function wholeNumber(min: number, max: number, unset: number) {
   const text = z

@@ -5,13 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { join, resolve } from "node:path";
 import { z } from "zod";
-
-const port = z.coerce.number().int().min(0).max(65_535);
-/** `FOO=` in an environment file means the same as no line at all. */
-const absentWhenEmpty = (value: unknown) => (value === "" ? undefined : value);
-const optional = <T extends z.ZodType>(schema: T) => z.preprocess(absentWhenEmpty, schema.optional());
-const withDefault = <T extends z.ZodType>(schema: T, text: string) =>
-  z.preprocess((value) => absentWhenEmpty(value) ?? text, schema);
+import { optional, port, withDefault } from "../core/config/environment.ts";
 
 const environmentSchema = z.object({
   BACKEND_HOST: withDefault(z.string(), "127.0.0.1"),
