@@ -27,6 +27,7 @@ const environmentSchema = z
     OPENAI_API_KEY: optional(z.string()),
     OPENAI_BASE_URL: optional(z.url({ protocol: /^https?$/ })),
     OPENAI_MODEL: optional(z.string()),
+    REDIS_URL: optional(z.url({ protocol: /^rediss?$/ })),
     TASKS_IN_FLIGHT_MAX: withDefault(positive, "1024"),
     TURN_TIMEOUT_MS: withDefault(positive, "120000"),
     UPSTASH_REDIS_REST_TOKEN: optional(z.string()),

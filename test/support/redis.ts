@@ -13,11 +13,17 @@ export interface TestRedis {
   stop(): Promise<void>;
 }
 
+/** Where it listens. */
+export interface RedisOptions {
+  /** Of a server that was stopped and comes back; default: a free one. */
+  readonly port?: number;
+}
+
 const START_TIMEOUT_MS = 10_000;
 
 /** Starts it; `requirement("redis")` says whether it can be. */
-export async function startRedis(): Promise<TestRedis> {
-  const port = await freePort();
+export async function startRedis(options: RedisOptions = {}): Promise<TestRedis> {
+  const port = options.port ?? (await freePort());
   const server = spawn(
     requirement("redis").path,
     ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
@@ -40,6 +46,7 @@ export async function startRedis(): Promise<TestRedis> {
     process: server,
     async stop() {
       process.off("exit", killWithUs);
+      if (server.exitCode !== null || server.signalCode !== null) return;
       const exited = once(server, "exit");
       // Also ends a server that a test has stopped.
       server.kill("SIGKILL");
