@@ -59,13 +59,17 @@ export type ModelEvent =
 export interface LanguageModel {
   /** `provider/model`, as named in replies, e.g. `openai/gpt-5-mini`. */
   readonly id: string;
+  /** `host:port` of the server that is asked; undefined for a model inside this process, which needs no breaker. */
+  readonly host?: string | undefined;
   stream(request: ModelRequest, signal: AbortSignal): AsyncIterable<ModelEvent>;
 }
 
 /** What happened to a model call that failed; the `reason` of its ParleyError. */
 export type ModelFailureReason =
-  /** Too many requests now; retryable. */
+  /** Too many requests of ours now; retryable. */
   | "rate-limited"
+  /** The provider has too much to do, whoever asks; retryable. */
+  | "overloaded"
   /** The account has no credit left; the same model will not answer. */
   | "quota-exhausted"
   /** The provider refused our key. */
@@ -87,4 +91,8 @@ export type ModelFailureReason =
   /** The stream ended, or was cut, without a finish reason. */
   | "truncated"
   /** What came could not be understood. */
-  | "garbled";
+  | "garbled"
+  /** The stream ended well and said nothing. */
+  | "empty-answer"
+  /** The answer did not end within the longest length. */
+  | "answer-too-long";

@@ -56,7 +56,7 @@ export async function* attemptModel(options: AttemptOptions): AsyncGenerator<Ans
       else if (event.type === "text-delta") {
         firstTokenMs ??= now() - startedAtMs;
         text += event.text;
-        if (text.length > ANSWER_CHARACTERS_MAX) throw modelFailure("garbled");
+        if (text.length > ANSWER_CHARACTERS_MAX) throw modelFailure("answer-too-long");
         yield* toEvents(event.text);
       }
     }
@@ -73,6 +73,8 @@ export async function* attemptModel(options: AttemptOptions): AsyncGenerator<Ans
 
 /** A stream that ended well may still be no answer. */
 function judge(text: string, finishReason: FinishReason): void {
-  if (finishReason === "content-filter") throw modelFailure("content-policy");
-  if (text.trim() === "") throw modelFailure("garbled");
+  if (finishReason === "content-filter") {
+    throw modelFailure("content-policy", { providerCode: "content_filter" });
+  }
+  if (text.trim() === "") throw modelFailure("empty-answer");
 }

@@ -8,18 +8,29 @@ import { modelFailure } from "./model-failure.ts";
 import { parseRetryAfterMs } from "./parse-retry-after.ts";
 import { providerCause } from "./provider-cause.ts";
 
-/** 429 and 402 come from cloud models; 499 is a request that was canceled, by nobody here. */
+/**
+ * 429 and 402 come from cloud models. 499 is a request that was canceled, by nobody here: like all of 4xx that is
+ * not named, it is refused and not sent again.
+ */
 const REASON_BY_STATUS: Readonly<Record<number, ModelFailureReason>> = {
   401: "provider-credentials",
   402: "quota-exhausted",
   403: "provider-credentials",
   404: "model-not-found",
   408: "provider-unavailable",
+  413: "context-window",
   429: "rate-limited",
+  451: "content-policy",
 };
 
 /** "the input length exceeds the context length", "request (8889 tokens) exceeds the available context size". */
 const TOO_LONG = /context (?:length|size|window)|exceed_context_size/i;
+
+/** Models behind Ollama's cloud, and proxies in front of it, refuse content in words only. */
+const CONTENT_REFUSED = /content (?:policy|filter|(?:is )?not allowed)|\bmoderation\b|\bflagged\b/i;
+
+/** "server busy, please try again.  maximum pending requests exceeded": its own queue is full. */
+const BUSY = /server busy|overloaded/i;
 
 /** Longest error text that is looked at, characters. */
 const ERROR_CHARACTERS_MAX = 10_000;
@@ -40,6 +51,8 @@ export function ollamaStreamFailure(error: unknown): ParleyError {
 
 function reasonOf(status: number, words: string): ModelFailureReason {
   if ((status === 400 || status === 500) && TOO_LONG.test(words)) return "context-window";
+  if ((status === 400 || status === 403) && CONTENT_REFUSED.test(words)) return "content-policy";
+  if (status === 503 && BUSY.test(words)) return "overloaded";
   return REASON_BY_STATUS[status] ?? (status >= 500 ? "provider-unavailable" : "provider-refused");
 }
 

@@ -5,6 +5,7 @@
 import type { ParleyError } from "../../core/errors/parley-error.ts";
 import type { ModelFailureReason } from "./language-model.ts";
 import { modelFailure } from "./model-failure.ts";
+import { parseRateLimitResetMs } from "./parse-rate-limit-reset.ts";
 import { parseRetryAfterMs } from "./parse-retry-after.ts";
 import { providerCause } from "./provider-cause.ts";
 import { type TransportState, transportFailure } from "./transport-failure.ts";
@@ -20,13 +21,20 @@ const REASON_BY_CODE: Readonly<Record<string, ModelFailureReason>> = {
   billing_not_active: "quota-exhausted",
   rate_limit_exceeded: "rate-limited",
   slow_down: "rate-limited",
-  server_is_overloaded: "provider-unavailable",
+  server_is_overloaded: "overloaded",
+  engine_overloaded: "overloaded",
+  overloaded_error: "overloaded",
   invalid_api_key: "provider-credentials",
   model_not_found: "model-not-found",
   context_length_exceeded: "context-window",
   exceed_context_size_error: "context-window",
+  string_above_max_length: "context-window",
+  request_too_large: "context-window",
   content_policy_violation: "content-policy",
   content_filter: "content-policy",
+  ResponsibleAIPolicyViolation: "content-policy",
+  moderation_blocked: "content-policy",
+  invalid_prompt: "content-policy",
 };
 
 const REASON_BY_STATUS: Readonly<Record<number, ModelFailureReason>> = {
@@ -36,7 +44,10 @@ const REASON_BY_STATUS: Readonly<Record<number, ModelFailureReason>> = {
   404: "model-not-found",
   408: "provider-unavailable",
   409: "provider-unavailable",
+  413: "context-window",
   429: "rate-limited",
+  451: "content-policy",
+  529: "overloaded",
 };
 
 /** `error.type` is coarser than the status: heard last. `rate_limit_error` covers quotas, too. */
@@ -51,6 +62,15 @@ const REASON_BY_TYPE: Readonly<Record<string, ModelFailureReason>> = {
 
 /** How servers without a code for it (vLLM, llama.cpp, LM Studio) say that the prompt is too long. */
 const TOO_LONG = /context (?:length|size|window)|maximum context|prompt is too long/i;
+
+/**
+ * A request that is larger than the whole limit per minute (OpenAI 429, Groq 413): under the code of a rate limit,
+ * but no wait will let it through.
+ */
+const LARGER_THAN_THE_LIMIT = /\brequest too large\b/i;
+
+/** How a router says with 403, the status of bad keys, that its moderation refused the text (OpenRouter). */
+const MODERATED = /\bmoderation\b|\bflagged\b/i;
 
 /** What the classification reads of an error, whatever carried it. */
 interface OpenaiError {
@@ -91,15 +111,26 @@ export function openaiStreamFailure(payload: unknown, secret?: string): ParleyEr
 function failureOf(told: OpenaiError, secret: string | undefined, headers?: Headers): ParleyError {
   const { status, code, type, message } = told;
   const cause = providerCause(`${status ?? "in stream"} ${code} ${type}: ${message}`, secret);
-  const retryAfterMs = headers && parseRetryAfterMs(headers);
-  return modelFailure(reasonOf(told), { cause, retryAfterMs });
+  return modelFailure(reasonOf(told), {
+    cause,
+    retryAfterMs: headers && retryAfterOf(headers, status),
+    providerCode: code || type,
+    retryable: headers?.get("x-should-retry") !== "false",
+  });
+}
+
+/** Without a time to wait, a rate limit may still say when it has room again. */
+function retryAfterOf(headers: Headers, status: number | undefined): number | undefined {
+  return parseRetryAfterMs(headers) ?? (status === 429 ? parseRateLimitResetMs(headers) : undefined);
 }
 
 function reasonOf({ status, code, type, message }: OpenaiError): ModelFailureReason {
   const byCode = own(REASON_BY_CODE, code) ?? own(REASON_BY_CODE, type);
+  if (byCode === "rate-limited" && LARGER_THAN_THE_LIMIT.test(message)) return "context-window";
   if (byCode) return byCode;
   const refusedAsIs = status === 400 || status === 413 || status === 422 || status === undefined;
   if (refusedAsIs && TOO_LONG.test(message)) return "context-window";
+  if (status === 403 && MODERATED.test(message)) return "content-policy";
   if (status !== undefined) {
     return REASON_BY_STATUS[status] ?? (status >= 500 ? "provider-unavailable" : "provider-refused");
   }

@@ -85,7 +85,7 @@ describe.each(ADAPTERS)("an embedding model behind $name", ({ name, start, model
     ["context-length", "context-window"],
     ["status-401", "provider-credentials"],
     ["status-404", "model-not-found"],
-    ["unavailable", "provider-unavailable"],
+    ["status-502", "provider-unavailable"],
     ["rate-limited", "rate-limited"],
   ])("fails on %s as %s", async (fault, reason) => {
     await expect(embed(fault, ["one", "two"])).rejects.toMatchObject({ reason });

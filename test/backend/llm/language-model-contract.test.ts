@@ -38,17 +38,22 @@ const ADAPTERS: Adapter[] = [
       const client = openaiClientSource({ apiKey: API_KEY, baseUrl: `${url}/v1` });
       return new OpenaiLanguageModel({ providerId: "openai", model, client });
     },
-    refusals: { "content-policy": "content-policy", "status-409": "provider-unavailable" },
+    refusals: { unavailable: "provider-unavailable", "status-409": "provider-unavailable" },
   },
   {
     name: "ollama",
     start: (options) => startOllamaDouble(options),
     model: (url, model) => new OllamaLanguageModel({ providerId: "ollama", model, server: { host: url } }),
-    refusals: { "content-policy": "provider-refused", "status-499": "provider-refused" },
+    refusals: { unavailable: "overloaded", "status-499": "provider-refused" },
   },
 ];
 
-const RETRYABLE = new Set<ModelFailureReason>(["rate-limited", "provider-unavailable", "truncated"]);
+const RETRYABLE = new Set<ModelFailureReason>([
+  "rate-limited",
+  "overloaded",
+  "provider-unavailable",
+  "truncated",
+]);
 
 describe.each(ADAPTERS)("a model behind $name", ({ name: provider, start, model: build, refusals }) => {
   let double: ModelDouble;
@@ -167,9 +172,9 @@ describe.each(ADAPTERS)("a model behind $name", ({ name: provider, start, model:
     ["rate-limited", "rate-limited"],
     ["quota", "quota-exhausted"],
     ["error-500-once", "provider-unavailable"],
-    ["unavailable", "provider-unavailable"],
     ["reset-once", "provider-unavailable"],
     ["context-length", "context-window"],
+    ["content-policy", "content-policy"],
     ["status-400", "provider-refused"],
     ["status-401", "provider-credentials"],
     ["status-403", "provider-credentials"],
@@ -270,7 +275,10 @@ describe.each(ADAPTERS)("a model behind $name", ({ name: provider, start, model:
     });
 
     it("keeps its connection for the next answer when all is well", async () => {
-      for (let call = 0; call < 5; call += 1) await collect(guarded("healthy"));
+      const options = { ...limits, firstTokenTimeoutMs: 5_000, idleTimeoutMs: 5_000, signal: neverAborted() };
+      for (let call = 0; call < 5; call += 1) {
+        await collect(guardStream(model("healthy"), modelRequest("Why?"), options));
+      }
       expect(double.connectionCount).toBeLessThanOrEqual(1);
     });
   });

@@ -275,15 +275,15 @@ describe("a failure after text has gone out", () => {
 
 describe("a stream that ends well but is no answer", () => {
   it.each<[string, Step[], ModelFailureReason]>([
-    ["without text", [{ type: "finish", reason: "stop" }], "garbled"],
-    ["of nothing but blanks", [begins(" \n"), { type: "finish", reason: "stop" }], "garbled"],
-    ["of a tool call that nobody offered", [{ type: "finish", reason: "tool-calls" }], "garbled"],
+    ["without text", [{ type: "finish", reason: "stop" }], "empty-answer"],
+    ["of nothing but blanks", [begins(" \n"), { type: "finish", reason: "stop" }], "empty-answer"],
+    ["of a tool call that nobody offered", [{ type: "finish", reason: "tool-calls" }], "empty-answer"],
     [
       "stopped by the content filter",
       [begins("I "), { type: "finish", reason: "content-filter" }],
       "content-policy",
     ],
-    ["that is too long", [begins("x".repeat(ANSWER_CHARACTERS_MAX + 1))], "garbled"],
+    ["that is too long", [begins("x".repeat(ANSWER_CHARACTERS_MAX + 1))], "answer-too-long"],
   ])("%s goes to the next model", async (_, script, reason) => {
     const { outcomes, answer } = await answered([new ScriptedModel("a/m", script), healthy()]);
     expect(outcomes).toEqual([`a/m ${reason}`, "b/healthy answered"]);

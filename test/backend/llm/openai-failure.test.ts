@@ -27,7 +27,15 @@ describe("an error of an OpenAI-compatible server", () => {
     [429, { code: "rate_limit_exceeded" }, "rate-limited"],
     [429, { code: "slow_down" }, "rate-limited"],
     [503, { code: "slow_down" }, "rate-limited"],
-    [503, { code: "server_is_overloaded" }, "provider-unavailable"],
+    [503, { code: "server_is_overloaded" }, "overloaded"],
+    [503, { type: "overloaded_error" }, "overloaded"],
+    [503, {}, "provider-unavailable"],
+    [429, { code: "rate_limit_exceeded", message: "Request too large for gpt-x on TPM" }, "context-window"],
+    [413, { code: "rate_limit_exceeded", message: "Request too large for model" }, "context-window"],
+    [413, {}, "context-window"],
+    [400, { code: "invalid_prompt" }, "content-policy"],
+    [403, { message: "Your input was flagged" }, "content-policy"],
+    [408, {}, "provider-unavailable"],
     [429, {}, "rate-limited"],
     [429, { type: "insufficient_quota" }, "quota-exhausted"],
     [429, { type: "insufficient_quota", code: "credit_balance_exhausted" }, "quota-exhausted"],
@@ -49,7 +57,7 @@ describe("an error of an OpenAI-compatible server", () => {
     [404, { code: "model_not_found" }, "model-not-found"],
     [409, {}, "provider-unavailable"],
     [500, {}, "provider-unavailable"],
-    [529, {}, "provider-unavailable"],
+    [529, {}, "overloaded"],
     [400, { message: "Unknown parameter", code: "unknown_parameter" }, "provider-refused"],
     [418, {}, "provider-refused"],
     [400, { code: "__proto__" }, "provider-refused"],
@@ -71,6 +79,19 @@ describe("an error of an OpenAI-compatible server", () => {
     expect((await failure(429, error({}))).retryAfterMs).toBeUndefined();
   });
 
+  it("waits for the limit that is used up where the provider names no other time, after 429 only", async () => {
+    const headers = { "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s" };
+    expect((await failure(429, error({}), headers)).retryAfterMs).toBe(360_000);
+    expect((await failure(429, error({}), { ...headers, "retry-after": "2" })).retryAfterMs).toBe(2_000);
+    expect((await failure(503, error({}), headers)).retryAfterMs).toBeUndefined();
+  });
+
+  it("is not sent again when the provider says so, and never only because it says so", async () => {
+    expect((await failure(503, error({}), { "x-should-retry": "false" })).retryable).toBe(false);
+    expect((await failure(503, error({}), { "x-should-retry": "true" })).retryable).toBe(true);
+    expect((await failure(400, error({}), { "x-should-retry": "true" })).retryable).toBe(false);
+  });
+
   it("keeps the provider's words for the log, without the key, bounded", async () => {
     const secret = "very-secret-key";
     const words = `Incorrect key ${secret}, Bearer ${secret}, also sk-proj-abc_123. ${"x".repeat(100_000)}`;
@@ -86,7 +107,20 @@ describe("an error of an OpenAI-compatible server", () => {
   it("names in public only that the content policy refused", async () => {
     const refused = await failure(400, error({ code: "content_policy_violation" }));
     expect(refused).toMatchObject({ code: "failed_precondition", retryable: false });
-    expect(refused.message).toBe("the model provider's content policy refused the request");
+    expect(refused.message).toBe("the model provider's content policy refused the request; change the text");
+    expect(refused.details).toEqual({ providerCode: "content_policy_violation" });
+  });
+
+  it.each([
+    [{ code: "content_filter", type: "a sentence" }, "content_filter"],
+    [{ code: null, type: "moderation_blocked" }, "moderation_blocked"],
+  ])("gives the provider's code for a refused content, of %j", async (fields, providerCode) => {
+    expect((await failure(400, error(fields))).details).toEqual({ providerCode });
+  });
+
+  it("gives no code that is not a plain word: providers repeat what they were sent", async () => {
+    const flagged = error({ message: "Your input was flagged", code: "the text: <b>secret</b>" });
+    expect((await failure(403, flagged)).details).toEqual({ providerCode: "unspecified" });
   });
 });
 
