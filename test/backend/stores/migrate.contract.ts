@@ -94,6 +94,8 @@ export function migrateContract(databases: () => readonly [SqlDatabase, SqlDatab
         "agents",
         "api_keys",
         "audit_log",
+        "knowledge_chunks",
+        "knowledge_collections",
         "messages",
         "model_attempts",
         "schema_migrations",

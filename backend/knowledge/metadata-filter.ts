@@ -1,0 +1,52 @@
+/**
+ * Conditions on the metadata of documents: typed values, never an expression. Each adapter hands them to its engine
+ * as parameters; nothing a caller writes becomes part of a statement.
+ */
+import { z } from "zod";
+
+/** More conditions than a person writes; each one is a test on every candidate. */
+export const FILTER_CONDITIONS_MAX = 16;
+/** Values of one list. */
+export const FILTER_VALUES_MAX = 100;
+/** Longest text that is compared, characters. */
+export const FILTER_TEXT_CHARACTERS_MAX = 512;
+
+/** Names of metadata fields. */
+export const METADATA_FIELD_PATTERN = /^[A-Za-z_][A-Za-z0-9_.-]{0,63}$/;
+
+const text = z.string().max(FILTER_TEXT_CHARACTERS_MAX);
+const number = z.number();
+const value = z.union([text, number, z.boolean()]);
+const field = z.string().regex(METADATA_FIELD_PATTERN);
+const bound = z.union([number, text]).optional();
+
+/**
+ * One condition. A document without the field meets none; a value of another type than the document's does not
+ * either (`1` is not `"1"`). Texts are ordered by their code points, so that ISO 8601 dates order as dates do.
+ */
+export const filterConditionSchema = z.union([
+  z.strictObject({ field, equals: value }),
+  z.strictObject({ field, in: z.array(value).min(1).max(FILTER_VALUES_MAX) }),
+  z.strictObject({
+    field,
+    range: z
+      .strictObject({ gt: bound, gte: bound, lt: bound, lte: bound })
+      .refine(
+        (range) => Object.values(range).some((limit) => limit !== undefined),
+        "needs at least one bound",
+      )
+      .refine(
+        (range) => new Set(Object.values(range).map((limit) => typeof limit)).size === 1,
+        "needs bounds of one type",
+      ),
+  }),
+]);
+
+/** Conditions that all have to be met; an empty list is no filter. */
+export const metadataFilterSchema = z.array(filterConditionSchema).max(FILTER_CONDITIONS_MAX);
+
+/** One validated condition. */
+export type FilterCondition = z.output<typeof filterConditionSchema>;
+
+/** Validated conditions. */
+export type MetadataFilter = readonly FilterCondition[];
