@@ -9,7 +9,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { Part, TaskStatus } from "../../lf/a2a/v1/a2a_pb.js";
+import type { Part, Role, TaskSchema, TaskStatus } from "../../lf/a2a/v1/a2a_pb.js";
 
 /**
  * Describes the file parley/v1/agent_service.proto.
@@ -162,6 +162,23 @@ export declare type A2AMessage = Message<"parley.v1.A2AMessage"> & {
     value: Error;
     case: "error";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * What was said before, as the sender tells it. When it is there, be it empty, the turn is
+   * stateless: nothing is remembered of earlier turns, and nothing of this one for later ones.
+   * Not together with context_id.
+   *
+   * @generated from field: parley.v1.History history = 18;
+   */
+  history?: History | undefined;
+
+  /**
+   * How the agent's models are to sample, where this is different from the agent's configuration.
+   * Set by the sender; agents without models ignore it.
+   *
+   * @generated from field: parley.v1.Parameters parameters = 19;
+   */
+  parameters?: Parameters | undefined;
 };
 
 /**
@@ -169,6 +186,110 @@ export declare type A2AMessage = Message<"parley.v1.A2AMessage"> & {
  * Use `create(A2AMessageSchema)` to create a new message.
  */
 export declare const A2AMessageSchema: GenMessage<A2AMessage>;
+
+/**
+ * A conversation up to the message that it stands beside.
+ *
+ * @generated from message parley.v1.History
+ */
+export declare type History = Message<"parley.v1.History"> & {
+  /**
+   * The turns, oldest first; at most 1,000. What does not fit a model's window is left out, oldest
+   * first.
+   *
+   * @generated from field: repeated parley.v1.Turn turns = 1;
+   */
+  turns: Turn[];
+
+  /**
+   * The sender's own instructions to the model. They stand below those of the agent and do not
+   * replace them.
+   *
+   * @generated from field: string instructions = 2;
+   */
+  instructions: string;
+};
+
+/**
+ * Describes the message parley.v1.History.
+ * Use `create(HistorySchema)` to create a new message.
+ */
+export declare const HistorySchema: GenMessage<History>;
+
+/**
+ * One side's part in a conversation.
+ *
+ * @generated from message parley.v1.Turn
+ */
+export declare type Turn = Message<"parley.v1.Turn"> & {
+  /**
+   * Who spoke: the user, or the agent.
+   *
+   * @generated from field: lf.a2a.v1.Role role = 1;
+   */
+  role: Role;
+
+  /**
+   * What was said.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message parley.v1.Turn.
+ * Use `create(TurnSchema)` to create a new message.
+ */
+export declare const TurnSchema: GenMessage<Turn>;
+
+/**
+ * Sampling parameters of one message. A field that is not set is left to the agent's configuration.
+ *
+ * @generated from message parley.v1.Parameters
+ */
+export declare type Parameters = Message<"parley.v1.Parameters"> & {
+  /**
+   * 0 to 2.
+   *
+   * @generated from field: optional double temperature = 1;
+   */
+  temperature?: number | undefined;
+
+  /**
+   * Above 0, up to 1.
+   *
+   * @generated from field: optional double top_p = 2;
+   */
+  topP?: number | undefined;
+
+  /**
+   * The longest answer, tokens. The agent's own limit holds when it is smaller.
+   *
+   * @generated from field: optional uint32 output_tokens_max = 3;
+   */
+  outputTokensMax?: number | undefined;
+
+  /**
+   * Texts that end the answer; at most 4, of 1 to 200 characters.
+   *
+   * @generated from field: repeated string stop = 4;
+   */
+  stop: string[];
+
+  /**
+   * Asks for the same answer to the same question, as far as the model can.
+   *
+   * @generated from field: optional int64 seed = 5;
+   */
+  seed?: bigint | undefined;
+};
+
+/**
+ * Describes the message parley.v1.Parameters.
+ * Use `create(ParametersSchema)` to create a new message.
+ */
+export declare const ParametersSchema: GenMessage<Parameters>;
 
 /**
  * The parts of a whole message.
@@ -354,6 +475,26 @@ export declare type CancelReplyRequest = Message<"parley.v1.CancelReplyRequest">
 export declare const CancelReplyRequestSchema: GenMessage<CancelReplyRequest>;
 
 /**
+ * Names a task to look at.
+ *
+ * @generated from message parley.v1.GetTaskRequest
+ */
+export declare type GetTaskRequest = Message<"parley.v1.GetTaskRequest"> & {
+  /**
+   * The task, from `accepted`. 1 to 128 characters.
+   *
+   * @generated from field: string task_id = 1;
+   */
+  taskId: string;
+};
+
+/**
+ * Describes the message parley.v1.GetTaskRequest.
+ * Use `create(GetTaskRequestSchema)` to create a new message.
+ */
+export declare const GetTaskRequestSchema: GenMessage<GetTaskRequest>;
+
+/**
  * Sends messages to agents and follows their replies. Every call is authenticated: an API key as
  * `authorization: Bearer parley_<id>_<secret>`, or the edge's own short-lived token.
  *
@@ -415,6 +556,30 @@ export declare const AgentService: GenService<{
     methodKind: "unary";
     input: typeof CancelReplyRequestSchema;
     output: typeof A2AMessageSchema;
+  },
+  /**
+   * Takes a message and answers at once with the task's first event, `accepted`: from then on the
+   * task runs to its end whoever follows it, with the server's own limit of time. For callers that
+   * come back later, with GetTask or ResumeReply.
+   *
+   * @generated from rpc parley.v1.AgentService.StartReply
+   */
+  startReply: {
+    methodKind: "unary";
+    input: typeof A2AMessageSchema;
+    output: typeof A2AMessageSchema;
+  },
+  /**
+   * The task as it stands: its state, the message that it answers, and its reply as an artifact
+   * once there is one. `metadata.sequence` is the position of its newest event. The task must be
+   * the caller's own; otherwise it is not found.
+   *
+   * @generated from rpc parley.v1.AgentService.GetTask
+   */
+  getTask: {
+    methodKind: "unary";
+    input: typeof GetTaskRequestSchema;
+    output: typeof TaskSchema;
   },
 }>;
 

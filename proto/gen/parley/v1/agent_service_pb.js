@@ -15,7 +15,7 @@ import { file_lf_a2a_v1_a2a } from "../../lf/a2a/v1/a2a_pb.js";
  * Describes the file parley/v1/agent_service.proto.
  */
 export const file_parley_v1_agent_service = /*@__PURE__*/
-  fileDesc("Ch1wYXJsZXkvdjEvYWdlbnRfc2VydmljZS5wcm90bxIJcGFybGV5LnYxIv0FCgpBMkFNZXNzYWdlEjAKCm1lc3NhZ2VfaWQYASABKAlCHLpIGXIXGIABMhJeW0EtWmEtejAtOS5fOi1dKiQSGwoJc2VuZGVyX2lkGAIgASgJQgi6SAVyAxiAARIdCgtyZWNlaXZlcl9pZBgDIAEoCUIIukgFcgMYgAESMAoKY29udGV4dF9pZBgEIAEoCUIcukgZchcYgAEyEl5bQS1aYS16MC05Ll86LV0qJBItCgd0YXNrX2lkGAUgASgJQhy6SBlyFxiAATISXltBLVphLXowLTkuXzotXSokEh0KC2luX3JlcGx5X3RvGAYgASgJQgi6SAVyAxiAARIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXF1ZW5jZRgIIAEoDRIpCghtZXRhZGF0YRgJIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSDAoEdGV4dBgKIAEoCRIlCgdjb250ZW50GAsgASgLMhIucGFybGV5LnYxLkNvbnRlbnRIABIPCgVkZWx0YRgMIAEoCUgAEicKBnN0YXR1cxgNIAEoCzIVLmxmLmEyYS52MS5UYXNrU3RhdHVzSAASJQoHcmVzdGFydBgOIAEoCzISLnBhcmxleS52MS5SZXN0YXJ0SAASJwoIYWNjZXB0ZWQYDyABKAsyEy5wYXJsZXkudjEuQWNjZXB0ZWRIABIjCgZjYW5jZWwYECABKAsyES5wYXJsZXkudjEuQ2FuY2VsSAASIQoFZXJyb3IYESABKAsyEC5wYXJsZXkudjEuRXJyb3JIADqEAbpIgAEafgoXYTJhX21lc3NhZ2UucmVjZWl2ZXJfaWQSN3JlY2VpdmVyX2lkIG11c3QgbmFtZSB0aGUgYWdlbnQgdGhhdCB0aGUgbWVzc2FnZSBpcyBmb3IaKmhhcyh0aGlzLmNhbmNlbCkgfHwgdGhpcy5yZWNlaXZlcl9pZCAhPSAnJ0IGCgRib2R5IjUKB0NvbnRlbnQSKgoFcGFydHMYASADKAsyDy5sZi5hMmEudjEuUGFydEIKukgHkgEECAEQQCI5CgdSZXN0YXJ0Eh4KFmRpc2NhcmRfYWZ0ZXJfc2VxdWVuY2UYASABKA0SDgoGcmVhc29uGAIgASgJIgoKCEFjY2VwdGVkIiIKBkNhbmNlbBIYCgZyZWFzb24YASABKAlCCLpIBXIDGIACIoEBCgVFcnJvchIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEgoKcmVxdWVzdF9pZBgDIAEoCRIbChNyZXRyeV9hZnRlcl9zZWNvbmRzGAQgASgNEigKB2RldGFpbHMYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IkkKElJlc3VtZVJlcGx5UmVxdWVzdBIbCgd0YXNrX2lkGAEgASgJQgq6SAdyBRABGIABEhYKDmFmdGVyX3NlcXVlbmNlGAIgASgNIksKEkNhbmNlbFJlcGx5UmVxdWVzdBIbCgd0YXNrX2lkGAEgASgJQgq6SAdyBRABGIABEhgKBnJlYXNvbhgCIAEoCUIIukgFcgMYgAIy3AIKDEFnZW50U2VydmljZRI+Cg5Qcm9jZXNzTWVzc2FnZRIVLnBhcmxleS52MS5BMkFNZXNzYWdlGhUucGFybGV5LnYxLkEyQU1lc3NhZ2USQQoNU3RyZWFtTWVzc2FnZRIVLnBhcmxleS52MS5BMkFNZXNzYWdlGhUucGFybGV5LnYxLkEyQU1lc3NhZ2UoATABEj0KC1N0cmVhbVJlcGx5EhUucGFybGV5LnYxLkEyQU1lc3NhZ2UaFS5wYXJsZXkudjEuQTJBTWVzc2FnZTABEkUKC1Jlc3VtZVJlcGx5Eh0ucGFybGV5LnYxLlJlc3VtZVJlcGx5UmVxdWVzdBoVLnBhcmxleS52MS5BMkFNZXNzYWdlMAESQwoLQ2FuY2VsUmVwbHkSHS5wYXJsZXkudjEuQ2FuY2VsUmVwbHlSZXF1ZXN0GhUucGFybGV5LnYxLkEyQU1lc3NhZ2ViBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_lf_a2a_v1_a2a]);
+  fileDesc("Ch1wYXJsZXkvdjEvYWdlbnRfc2VydmljZS5wcm90bxIJcGFybGV5LnYxIu0HCgpBMkFNZXNzYWdlEjAKCm1lc3NhZ2VfaWQYASABKAlCHLpIGXIXGIABMhJeW0EtWmEtejAtOS5fOi1dKiQSGwoJc2VuZGVyX2lkGAIgASgJQgi6SAVyAxiAARIdCgtyZWNlaXZlcl9pZBgDIAEoCUIIukgFcgMYgAESMAoKY29udGV4dF9pZBgEIAEoCUIcukgZchcYgAEyEl5bQS1aYS16MC05Ll86LV0qJBItCgd0YXNrX2lkGAUgASgJQhy6SBlyFxiAATISXltBLVphLXowLTkuXzotXSokEh0KC2luX3JlcGx5X3RvGAYgASgJQgi6SAVyAxiAARIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXF1ZW5jZRgIIAEoDRIpCghtZXRhZGF0YRgJIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSDAoEdGV4dBgKIAEoCRIlCgdjb250ZW50GAsgASgLMhIucGFybGV5LnYxLkNvbnRlbnRIABIPCgVkZWx0YRgMIAEoCUgAEicKBnN0YXR1cxgNIAEoCzIVLmxmLmEyYS52MS5UYXNrU3RhdHVzSAASJQoHcmVzdGFydBgOIAEoCzISLnBhcmxleS52MS5SZXN0YXJ0SAASJwoIYWNjZXB0ZWQYDyABKAsyEy5wYXJsZXkudjEuQWNjZXB0ZWRIABIjCgZjYW5jZWwYECABKAsyES5wYXJsZXkudjEuQ2FuY2VsSAASIQoFZXJyb3IYESABKAsyEC5wYXJsZXkudjEuRXJyb3JIABIjCgdoaXN0b3J5GBIgASgLMhIucGFybGV5LnYxLkhpc3RvcnkSKQoKcGFyYW1ldGVycxgTIAEoCzIVLnBhcmxleS52MS5QYXJhbWV0ZXJzOqQCukigAhp+ChdhMmFfbWVzc2FnZS5yZWNlaXZlcl9pZBI3cmVjZWl2ZXJfaWQgbXVzdCBuYW1lIHRoZSBhZ2VudCB0aGF0IHRoZSBtZXNzYWdlIGlzIGZvchoqaGFzKHRoaXMuY2FuY2VsKSB8fCB0aGlzLnJlY2VpdmVyX2lkICE9ICcnGp0BChNhMmFfbWVzc2FnZS5oaXN0b3J5EllnaXZlIGVpdGhlciBoaXN0b3J5IG9yIGNvbnRleHRfaWQ6IHdpdGggYSBoaXN0b3J5IG9mIGl0cyBvd24gYSB0dXJuIGJlbG9uZ3MgdG8gbm8gY29udGV4dBorIWhhcyh0aGlzLmhpc3RvcnkpIHx8IHRoaXMuY29udGV4dF9pZCA9PSAnJ0IGCgRib2R5IkoKB0hpc3RvcnkSKQoFdHVybnMYASADKAsyDy5wYXJsZXkudjEuVHVybkIJukgGkgEDEOgHEhQKDGluc3RydWN0aW9ucxgCIAEoCSI/CgRUdXJuEikKBHJvbGUYASABKA4yDy5sZi5hMmEudjEuUm9sZUIKukgHggEEEAEgABIMCgR0ZXh0GAIgASgJIqECCgpQYXJhbWV0ZXJzEjEKC3RlbXBlcmF0dXJlGAEgASgBQhe6SBQSEhkAAAAAAAAAQCkAAAAAAAAAAEgAiAEBEisKBXRvcF9wGAIgASgBQhe6SBQSEhkAAAAAAADwPyEAAAAAAAAAAEgBiAEBEisKEW91dHB1dF90b2tlbnNfbWF4GAMgASgNQgu6SAgqBhjAhD0oAUgCiAEBEh8KBHN0b3AYBCADKAlCEbpIDpIBCxAEIgdyBRABGMgBEiwKBHNlZWQYBSABKANCGbpIFiIUGP////////8PKIGAgICAgIDw/wFIA4gBAUIOCgxfdGVtcGVyYXR1cmVCCAoGX3RvcF9wQhQKEl9vdXRwdXRfdG9rZW5zX21heEIHCgVfc2VlZCI1CgdDb250ZW50EioKBXBhcnRzGAEgAygLMg8ubGYuYTJhLnYxLlBhcnRCCrpIB5IBBAgBEEAiOQoHUmVzdGFydBIeChZkaXNjYXJkX2FmdGVyX3NlcXVlbmNlGAEgASgNEg4KBnJlYXNvbhgCIAEoCSIKCghBY2NlcHRlZCIiCgZDYW5jZWwSGAoGcmVhc29uGAEgASgJQgi6SAVyAxiAAiKBAQoFRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhIKCnJlcXVlc3RfaWQYAyABKAkSGwoTcmV0cnlfYWZ0ZXJfc2Vjb25kcxgEIAEoDRIoCgdkZXRhaWxzGAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJJChJSZXN1bWVSZXBseVJlcXVlc3QSGwoHdGFza19pZBgBIAEoCUIKukgHcgUQARiAARIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoDSJLChJDYW5jZWxSZXBseVJlcXVlc3QSGwoHdGFza19pZBgBIAEoCUIKukgHcgUQARiAARIYCgZyZWFzb24YAiABKAlCCLpIBXIDGIACIi0KDkdldFRhc2tSZXF1ZXN0EhsKB3Rhc2tfaWQYASABKAlCCrpIB3IFEAEYgAEyzwMKDEFnZW50U2VydmljZRI+Cg5Qcm9jZXNzTWVzc2FnZRIVLnBhcmxleS52MS5BMkFNZXNzYWdlGhUucGFybGV5LnYxLkEyQU1lc3NhZ2USQQoNU3RyZWFtTWVzc2FnZRIVLnBhcmxleS52MS5BMkFNZXNzYWdlGhUucGFybGV5LnYxLkEyQU1lc3NhZ2UoATABEj0KC1N0cmVhbVJlcGx5EhUucGFybGV5LnYxLkEyQU1lc3NhZ2UaFS5wYXJsZXkudjEuQTJBTWVzc2FnZTABEkUKC1Jlc3VtZVJlcGx5Eh0ucGFybGV5LnYxLlJlc3VtZVJlcGx5UmVxdWVzdBoVLnBhcmxleS52MS5BMkFNZXNzYWdlMAESQwoLQ2FuY2VsUmVwbHkSHS5wYXJsZXkudjEuQ2FuY2VsUmVwbHlSZXF1ZXN0GhUucGFybGV5LnYxLkEyQU1lc3NhZ2USOgoKU3RhcnRSZXBseRIVLnBhcmxleS52MS5BMkFNZXNzYWdlGhUucGFybGV5LnYxLkEyQU1lc3NhZ2USNQoHR2V0VGFzaxIZLnBhcmxleS52MS5HZXRUYXNrUmVxdWVzdBoPLmxmLmEyYS52MS5UYXNrYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_lf_a2a_v1_a2a]);
 
 /**
  * Describes the message parley.v1.A2AMessage.
@@ -25,53 +25,81 @@ export const A2AMessageSchema = /*@__PURE__*/
   messageDesc(file_parley_v1_agent_service, 0);
 
 /**
+ * Describes the message parley.v1.History.
+ * Use `create(HistorySchema)` to create a new message.
+ */
+export const HistorySchema = /*@__PURE__*/
+  messageDesc(file_parley_v1_agent_service, 1);
+
+/**
+ * Describes the message parley.v1.Turn.
+ * Use `create(TurnSchema)` to create a new message.
+ */
+export const TurnSchema = /*@__PURE__*/
+  messageDesc(file_parley_v1_agent_service, 2);
+
+/**
+ * Describes the message parley.v1.Parameters.
+ * Use `create(ParametersSchema)` to create a new message.
+ */
+export const ParametersSchema = /*@__PURE__*/
+  messageDesc(file_parley_v1_agent_service, 3);
+
+/**
  * Describes the message parley.v1.Content.
  * Use `create(ContentSchema)` to create a new message.
  */
 export const ContentSchema = /*@__PURE__*/
-  messageDesc(file_parley_v1_agent_service, 1);
+  messageDesc(file_parley_v1_agent_service, 4);
 
 /**
  * Describes the message parley.v1.Restart.
  * Use `create(RestartSchema)` to create a new message.
  */
 export const RestartSchema = /*@__PURE__*/
-  messageDesc(file_parley_v1_agent_service, 2);
+  messageDesc(file_parley_v1_agent_service, 5);
 
 /**
  * Describes the message parley.v1.Accepted.
  * Use `create(AcceptedSchema)` to create a new message.
  */
 export const AcceptedSchema = /*@__PURE__*/
-  messageDesc(file_parley_v1_agent_service, 3);
+  messageDesc(file_parley_v1_agent_service, 6);
 
 /**
  * Describes the message parley.v1.Cancel.
  * Use `create(CancelSchema)` to create a new message.
  */
 export const CancelSchema = /*@__PURE__*/
-  messageDesc(file_parley_v1_agent_service, 4);
+  messageDesc(file_parley_v1_agent_service, 7);
 
 /**
  * Describes the message parley.v1.Error.
  * Use `create(ErrorSchema)` to create a new message.
  */
 export const ErrorSchema = /*@__PURE__*/
-  messageDesc(file_parley_v1_agent_service, 5);
+  messageDesc(file_parley_v1_agent_service, 8);
 
 /**
  * Describes the message parley.v1.ResumeReplyRequest.
  * Use `create(ResumeReplyRequestSchema)` to create a new message.
  */
 export const ResumeReplyRequestSchema = /*@__PURE__*/
-  messageDesc(file_parley_v1_agent_service, 6);
+  messageDesc(file_parley_v1_agent_service, 9);
 
 /**
  * Describes the message parley.v1.CancelReplyRequest.
  * Use `create(CancelReplyRequestSchema)` to create a new message.
  */
 export const CancelReplyRequestSchema = /*@__PURE__*/
-  messageDesc(file_parley_v1_agent_service, 7);
+  messageDesc(file_parley_v1_agent_service, 10);
+
+/**
+ * Describes the message parley.v1.GetTaskRequest.
+ * Use `create(GetTaskRequestSchema)` to create a new message.
+ */
+export const GetTaskRequestSchema = /*@__PURE__*/
+  messageDesc(file_parley_v1_agent_service, 11);
 
 /**
  * Sends messages to agents and follows their replies. Every call is authenticated: an API key as
