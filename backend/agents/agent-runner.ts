@@ -5,6 +5,7 @@ import type { Deadline } from "../../core/resilience/deadline.ts";
 import type { Part } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import type { Content } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { ModelAttempt } from "../llm/answer-event.ts";
+import type { ModelParameters } from "../llm/language-model.ts";
 import type { ConversationTurn } from "../stores/conversation-memory.ts";
 
 /** A turn to be answered. */
@@ -13,6 +14,10 @@ export interface AgentTurn {
   readonly content: Content;
   /** What was said before in this context, oldest first. */
   readonly history: readonly ConversationTurn[];
+  /** The sender's own instructions, below those of the agent; empty when there are none. */
+  readonly instructions: string;
+  /** What the sender asks of the models; laid over the agent's own. */
+  readonly parameters: ModelParameters;
   readonly deadline: Deadline;
   readonly requestId: string;
   /** To be told of every call of a model when it is over. */

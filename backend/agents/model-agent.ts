@@ -14,9 +14,14 @@ import type { ModelManager } from "../llm/model-manager.ts";
 import type { ModelRegistry } from "../llm/model-registry.ts";
 import type { AgentRunner, AgentTurn } from "./agent-runner.ts";
 import { questionText } from "./question-text.ts";
+import { withGivenParameters } from "./sender-context.ts";
 
 /** Passages offered to the builtin model; it quotes the best of them. */
 const PASSAGES_MAX = 5;
+
+/** Stands between the agent's prompt and the sender's instructions, which must not pass for the agent's own. */
+const GIVEN_INSTRUCTIONS =
+  "The user's application adds the following. Where it contradicts what stands above, that holds:";
 
 /** What a model agent works with. */
 export interface ModelAgentDependencies {
@@ -50,7 +55,10 @@ export function createModelAgent(
           : [],
       ]);
       const answer = managerFor(turn).answer({
-        chain,
+        chain: chain.map((link) => ({
+          ...link,
+          parameters: withGivenParameters(link.parameters, turn.parameters),
+        })),
         request: { messages: promptOf(config, turn, question), passages },
         presetReply: config.presetReply,
         deadline: turn.deadline,
@@ -65,8 +73,15 @@ export function createModelAgent(
 
 /** System prompt, conversation, question. */
 function promptOf(config: ModelAgentConfig, turn: AgentTurn, question: string): ModelMessage[] {
-  const system: ModelMessage[] = config.systemPrompt ? [{ role: "system", text: config.systemPrompt }] : [];
+  const text = systemText(config.systemPrompt, turn.instructions);
+  const system: ModelMessage[] = text === "" ? [] : [{ role: "system", text }];
   return [...system, ...turn.history, { role: "user", text: question }];
+}
+
+/** One message: templates of many models take no second one. */
+function systemText(own: string, given: string): string {
+  if (own === "" || given === "") return own + given;
+  return `${own}\n\n${GIVEN_INSTRUCTIONS}\n${given}`;
 }
 
 /** The text that a model is asked; models here read text and JSON, not files. */

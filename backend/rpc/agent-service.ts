@@ -9,11 +9,13 @@ import {
   A2AMessageSchema,
   type AgentService,
   CancelReplyRequestSchema,
+  GetTaskRequestSchema,
   ResumeReplyRequestSchema,
 } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { CallLimits } from "../limits/call-limits.ts";
 import type { Task } from "../tasks/task.ts";
 import type { TaskEngine } from "../tasks/task-engine.ts";
+import { taskView } from "../tasks/task-view.ts";
 import { principalOf, type VerifiedCaller } from "./caller.ts";
 import { converse } from "./conversation.ts";
 import type { Validate } from "./validate.ts";
@@ -89,6 +91,19 @@ export function createAgentService({
       cancelTask(task);
       return lastOf(task, context.signal);
     },
+
+    async startReply(message, context) {
+      // The time that the caller gives is for the acceptance, not for the turn.
+      const task = await accept(message, principalOf(context), {});
+      return firstOf(task, context.signal);
+    },
+
+    async getTask(request, context) {
+      await limits.countRequest(principalOf(context));
+      validate(GetTaskRequestSchema, request);
+      const { id, message, events } = findTask(request.taskId, principalOf(context));
+      return taskView({ id, message, sequence: events.sequence, lastEvent: events.lastEvent });
+    },
   };
 
   function findTask(taskId: string, { principal }: VerifiedCaller): Task {
@@ -113,6 +128,11 @@ async function lastEventOf(task: Task, signal: AbortSignal): Promise<A2AMessage>
   const last = await lastOf(task, signal);
   if (task.failure) throw task.failure;
   return last;
+}
+
+async function firstOf(task: Task, signal: AbortSignal): Promise<A2AMessage> {
+  for await (const event of task.events.follow(0, signal)) return event;
+  throw new Error("a task ended without an event");
 }
 
 async function lastOf(task: Task, signal: AbortSignal): Promise<A2AMessage> {

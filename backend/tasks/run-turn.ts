@@ -10,6 +10,7 @@ import type { Deadline } from "../../core/resilience/deadline.ts";
 import type { AgentEvent } from "../agents/agent-runner.ts";
 import type { AgentRunners } from "../agents/agent-runners.ts";
 import { questionText } from "../agents/question-text.ts";
+import { givenHistory, givenParameters } from "../agents/sender-context.ts";
 import type { ModelAttempt } from "../llm/answer-event.ts";
 import type { ConversationMemory } from "../stores/conversation-memory.ts";
 import type { Task } from "./task.ts";
@@ -37,9 +38,14 @@ export function createRunTurn({ runners, memory, recorder, logger, now }: RunTur
   async function answer(task: Task, agent: Agent, deadline: Deadline): Promise<FinishEvent> {
     const { message, tenantId, requestId, signal } = task;
     const content = contentOf(task);
-    const history = await memory.load({ tenantId, contextId: message.contextId }, signal);
-    const onAttempt = (attempt: ModelAttempt) => task.attempts.push(attempt);
-    const turn = { agent, content, history, deadline, requestId, onAttempt };
+    const key = { tenantId, contextId: message.contextId };
+    const turn = {
+      ...{ agent, content, deadline, requestId },
+      history: givenHistory(message) ?? (await memory.load(key, signal)),
+      instructions: message.history?.instructions ?? "",
+      parameters: givenParameters(message),
+      onAttempt: (attempt: ModelAttempt) => task.attempts.push(attempt),
+    };
     for await (const event of runners(agent).answer(turn, signal)) {
       if (event.type === "finish") return event;
       if (event.type === "restart") task.restart(event.reason);
@@ -52,8 +58,8 @@ export function createRunTurn({ runners, memory, recorder, logger, now }: RunTur
     const reply = task.reply(parts, metadata);
     const recorded = await settles(recorder.answer(task, reply, record, now() - startedAtMs));
     if (!recorded) reply.metadata = { ...reply.metadata, recorded: false };
-    // What stands in for an answer is not the conversation's.
-    if (record.degraded === undefined) {
+    // What stands in for an answer is not the conversation's, and a sender that tells its own has none here.
+    if (record.degraded === undefined && !task.message.history) {
       await memory.append({ tenantId: task.tenantId, contextId: task.message.contextId }, [
         { role: "user", text: questionText(contentOf(task)) },
         { role: "assistant", text: reply.text },

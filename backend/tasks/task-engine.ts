@@ -142,7 +142,8 @@ export class TaskEngine {
   #start(request: AcceptRequest, agent: Agent, payloadHash: string): Task {
     const { message, principal, requestId, budgetMs, defaultContextId } = request;
     message.messageId ||= crypto.randomUUID();
-    message.contextId ||= defaultContextId ?? crypto.randomUUID();
+    // A turn that brings its own history belongs to no conversation and waits for none.
+    message.contextId ||= (!message.history && defaultContextId) || crypto.randomUUID();
     message.createdAt = timestampFromMs(this.#options.now());
     const task = new Task({
       id: crypto.randomUUID(),

@@ -22,9 +22,11 @@ export function tokensOfText(text: string): number {
   return Math.ceil(text.length / CHARACTERS_PER_TOKEN);
 }
 
-/** Tokens of a message's text, about. */
-export function tokensOfMessage({ body }: A2AMessage): number {
-  return body.case === "content" ? tokensOfText(textOf(body.value)) : 0;
+/** Tokens of a message's text and of the history that it brings, about. */
+export function tokensOfMessage({ body, history }: A2AMessage): number {
+  const told = history ? [history.instructions, ...history.turns.map(({ text }) => text)] : [];
+  const texts = body.case === "content" ? [...told, textOf(body.value)] : told;
+  return texts.reduce((sum, text) => sum + tokensOfText(text), 0);
 }
 
 /** Tokens in and out that a reply says it has cost; 0 when it names none, as replies without a model do. */

@@ -242,6 +242,8 @@ const RPCS: Record<string, Rpc[]> = {
     (client, { task }) => client.resumeReply({ taskId: task, afterSequence: 1_000 }),
   ],
   cancelReply: [(client, { task }) => client.cancelReply({ taskId: task })],
+  startReply: [(client, { agent }) => client.startReply({ receiverId: agent, text: "hi" })],
+  getTask: [(client, { task }) => client.getTask({ taskId: task })],
 };
 
 /** All that came, then how it ended. */

@@ -4,7 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { signBackendToken } from "../../../core/auth/backend-token.ts";
 import { fromConnectError } from "../../../core/errors/connect-errors.ts";
-import { PartSchema } from "../../../proto/gen/lf/a2a/v1/a2a_pb.js";
+import { PartSchema, Role, TaskState } from "../../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import { type A2AMessage, A2AMessageSchema } from "../../../proto/gen/parley/v1/agent_service_pb.js";
 import { ann } from "../tasks/engine-fixture.ts";
 import { startBackend } from "./backend-fixture.ts";
@@ -15,6 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => backend.stop());
 
+const TURN = { role: Role.USER, text: "hi" };
 const hello = { receiverId: "scripted", text: "hello there" };
 const rejection = async (promise: Promise<unknown>) =>
   ConnectError.from(
@@ -57,6 +58,22 @@ describe.each(["grpc", "grpc-web", "connect"] as const)("AgentService over %s", 
     expect(rest).toEqual(events.slice(2));
     const future = collect(agents().resumeReply({ taskId, afterSequence: 99 }, { headers: backend.headers }));
     expect((await rejection(future)).code).toBe(Code.InvalidArgument);
+  });
+
+  it("starts a turn that goes on by itself, and shows its task", async () => {
+    const { headers } = backend;
+    const accepted = await agents().startReply(hello, { headers });
+    expect(accepted).toMatchObject({ sequence: 1, body: { case: "accepted" } });
+    const { taskId } = accepted;
+    await collect(agents().resumeReply({ taskId, afterSequence: 1 }, { headers }));
+    expect(await agents().getTask({ taskId }, { headers })).toMatchObject({
+      id: taskId,
+      contextId: accepted.contextId,
+      status: { state: TaskState.COMPLETED },
+      metadata: { sequence: 4 },
+    });
+    const unknown = await rejection(agents().getTask({ taskId: "nobodys" }, { headers }));
+    expect(unknown.code).toBe(Code.NotFound);
   });
 
   it.each([
@@ -104,6 +121,17 @@ describe.each(["grpc", "grpc-web", "connect"] as const)("AgentService over %s", 
     ["no content", { receiverId: "scripted" }, /needs `text`, or `content`/],
     ["blank content", { receiverId: "scripted", text: " \n" }, /the message is empty/],
     ["a strange message id", { ...hello, messageId: "a b" }, /message_id/],
+    [
+      "a history beside a context",
+      { ...hello, contextId: "c1", history: {} },
+      /either history or context_id/,
+    ],
+    ["too long a history", { ...hello, history: { turns: Array(1_001).fill(TURN) } }, /history\.turns/],
+    ["a turn of nobody", { ...hello, history: { turns: [{ text: "hi" }] } }, /history\.turns\.role/],
+    ["too hot a model", { ...hello, parameters: { temperature: 2.1 } }, /parameters\.temperature/],
+    ["no output at all", { ...hello, parameters: { outputTokensMax: 0 } }, /parameters\.output_tokens_max/],
+    ["too many stops", { ...hello, parameters: { stop: ["1", "2", "3", "4", "5"] } }, /parameters\.stop/],
+    ["a number that is none", { ...hello, parameters: { topP: Number.NaN } }, /parameters\.top_p/],
     ["too long a receiver", { receiverId: "x".repeat(200), text: "hi" }, /receiver_id/],
   ])("refuses %s and says what is wrong", async (_, message, problem) => {
     const error = await rejection(agents().processMessage(message, { headers: backend.headers }));
