@@ -1,7 +1,8 @@
-/** The port to the backend: one message in, its reply out, whole or as events. */
+/** The port to the backend: one message in, its reply out, whole or as events; and what becomes of its task. */
 import type { Principal } from "../../core/auth/principal.ts";
 import type { TraceContext } from "../../core/messages/trace-context.ts";
 import type { Deadline } from "../../core/resilience/deadline.ts";
+import type { Task } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 
 /** For whom, in which request and how long a call is made. */
@@ -17,6 +18,13 @@ export interface BackendCall {
   onAttempt(address: string, attempt: number): void;
 }
 
+/** A task, and a place in its events. */
+export interface TaskPosition {
+  readonly taskId: string;
+  /** The last event that is known; 0 for none. */
+  readonly afterSequence: number;
+}
+
 /**
  * Sends admitted messages: `message_id` must be set, as an attempt that failed on the way is made again and the
  * backend runs a message id once. All failures are ParleyError.
@@ -30,4 +38,15 @@ export interface AgentBackend {
    * Returning early ends the call.
    */
   streamReply(message: A2AMessage, call: BackendCall): AsyncGenerator<A2AMessage, void, undefined>;
+  /** The first event of the reply, `accepted`: the task goes on whoever follows it. */
+  startReply(message: A2AMessage, call: BackendCall): Promise<A2AMessage>;
+  /**
+   * The events of a task of the caller's after a position, then live to its end; otherwise as `streamReply`.
+   * `not_found` for tasks that are not the caller's, `invalid_argument` for a position that is in the future.
+   */
+  resumeReply(position: TaskPosition, call: BackendCall): AsyncGenerator<A2AMessage, void, undefined>;
+  /** Stops a task of the caller's, and gives its last event. `not_found` for tasks that are not. */
+  cancelReply(taskId: string, call: BackendCall): Promise<A2AMessage>;
+  /** A task of the caller's as it stands. `not_found` for tasks that are not. */
+  getTask(taskId: string, call: BackendCall): Promise<Task>;
 }

@@ -1,31 +1,14 @@
 /** The backend over Connect: several addresses, one deadline, retries, a breaker per address. */
-import { type CallOptions, type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
-import {
-  BACKEND_TOKEN_HEADER,
-  importBackendTokenSecret,
-  signBackendToken,
-} from "../../core/auth/backend-token.ts";
-import { REQUEST_ID_HEADER } from "../../core/messages/request-id.ts";
-import { TRACEPARENT_HEADER, traceparentOf } from "../../core/messages/trace-context.ts";
+import { type CallOptions, Code, ConnectError, createClient } from "@connectrpc/connect";
 import type { Clock } from "../../core/resilience/deadline.ts";
-import { TaskState } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
+import { type Task, TaskState } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import { type A2AMessage, AgentService } from "../../proto/gen/parley/v1/agent_service_pb.js";
-import type { AddressBreaker } from "./address-breaker.ts";
 import type { AddressPool } from "./address-pool.ts";
-import type { AgentBackend, BackendCall } from "./agent-backend.ts";
+import type { AgentBackend, BackendCall, TaskPosition } from "./agent-backend.ts";
+import { answerOf, type BackendAddress, openStream } from "./backend-address.ts";
 import { toBackendFailure } from "./backend-failure.ts";
+import { createCallOptions, type MakeCallOptions } from "./call-options.ts";
 import { reportFailure, tryAddresses } from "./try-addresses.ts";
-import { whileServing } from "./while-serving.ts";
-
-/** One address of the backend, and the client to it. */
-export interface BackendAddress {
-  /** Host and port, for logs and readiness. */
-  readonly name: string;
-  readonly breaker: AddressBreaker;
-  readonly agent: Client<typeof AgentService>;
-  /** Rejects when the address does not serve, or does not say so before the signal aborts. */
-  readonly check: (signal: AbortSignal) => Promise<void>;
-}
 
 /** What the backend's client is made of. */
 export interface ConnectAgentBackendOptions {
@@ -36,46 +19,61 @@ export interface ConnectAgentBackendOptions {
   now: Clock;
 }
 
-/** A stream whose first event has come. */
-interface OpenStream {
-  address: BackendAddress;
-  first: A2AMessage;
-  rest: AsyncIterator<A2AMessage>;
-  /** Ends the call on the wire. */
-  close(): void;
-}
+type Agent = BackendAddress["agent"];
 
 /** See {@link AgentBackend}. */
 export class ConnectAgentBackend implements AgentBackend {
   readonly #pool: AddressPool<BackendAddress>;
   readonly #random: () => number;
-  readonly #now: Clock;
-  readonly #tokenSecret: string;
-  /** Kept as the key itself, once there: a promise of one request must not be awaited by another. */
-  #tokenKey: Awaited<ReturnType<typeof importBackendTokenSecret>> | undefined;
+  readonly #callOptions: MakeCallOptions;
 
   constructor({ pool, tokenSecret, random, now }: ConnectAgentBackendOptions) {
     this.#pool = pool;
-    this.#tokenSecret = tokenSecret;
     this.#random = random;
-    this.#now = now;
+    this.#callOptions = createCallOptions(tokenSecret, now);
   }
 
   processMessage(message: A2AMessage, call: BackendCall): Promise<A2AMessage> {
-    return tryAddresses(this.#pool, call, this.#random, async (address) => {
-      const abort = new AbortController();
-      const options = await this.#callOptions(call, AbortSignal.any([call.signal, abort.signal]));
-      return whileServing({
-        check: address.check,
-        end: () => abort.abort(),
-        answer: address.agent.processMessage(message, options),
-      });
-    });
+    return this.#answer(call, {}, (agent, options) => agent.processMessage(message, options));
   }
 
-  async *streamReply(message: A2AMessage, call: BackendCall): AsyncGenerator<A2AMessage, void, undefined> {
-    const stream = await tryAddresses(this.#pool, call, this.#random, (address) =>
-      this.#openStream(address, message, call),
+  startReply(message: A2AMessage, call: BackendCall): Promise<A2AMessage> {
+    return this.#answer(call, {}, (agent, options) => agent.startReply(message, options));
+  }
+
+  cancelReply(taskId: string, call: BackendCall): Promise<A2AMessage> {
+    return this.#answer(call, ABOUT_A_TASK, (agent, options) => agent.cancelReply({ taskId }, options));
+  }
+
+  getTask(taskId: string, call: BackendCall): Promise<Task> {
+    return this.#answer(call, ABOUT_A_TASK, (agent, options) => agent.getTask({ taskId }, options));
+  }
+
+  streamReply(message: A2AMessage, call: BackendCall): AsyncGenerator<A2AMessage, void, undefined> {
+    return this.#stream(call, {}, (agent, options) => agent.streamReply(message, options));
+  }
+
+  resumeReply(position: TaskPosition, call: BackendCall): AsyncGenerator<A2AMessage, void, undefined> {
+    return this.#stream(call, ABOUT_A_TASK, (agent, options) => agent.resumeReply(position, options));
+  }
+
+  #answer<Result>(
+    call: BackendCall,
+    kind: CallKind,
+    run: (agent: Agent, options: CallOptions) => Promise<Result>,
+  ): Promise<Result> {
+    return this.#try(call, kind, (address) =>
+      answerOf(address, this.#optionsFor(call), (options) => run(address.agent, options)),
+    );
+  }
+
+  async *#stream(
+    call: BackendCall,
+    kind: CallKind,
+    run: (agent: Agent, options: CallOptions) => AsyncIterable<A2AMessage>,
+  ): AsyncGenerator<A2AMessage, void, undefined> {
+    const stream = await this.#try(call, kind, (address) =>
+      openStream(address, this.#optionsFor(call), (options) => run(address.agent, options)),
     );
     try {
       let event = stream.first;
@@ -95,44 +93,25 @@ export class ConnectAgentBackend implements AgentBackend {
     }
   }
 
-  async #openStream(address: BackendAddress, message: A2AMessage, call: BackendCall): Promise<OpenStream> {
-    // Leaving the iteration does not end a call; only its signal does.
-    const abort = new AbortController();
-    const signal = AbortSignal.any([call.signal, abort.signal]);
-    const events = address.agent.streamReply(message, await this.#callOptions(call, signal));
-    const rest = events[Symbol.asyncIterator]();
-    const close = () => {
-      abort.abort();
-      // Connect clears its deadline timer when it is next asked for an event.
-      rest.next().catch(() => {});
-    };
-    try {
-      const answer = rest.next();
-      const first = await whileServing({ check: address.check, end: () => abort.abort(), answer });
-      if (first.done) throw new ConnectError("the stream ended without an event", Code.Unavailable);
-      return { address, first: first.value, rest, close };
-    } catch (error) {
-      close();
-      throw error;
-    }
+  #try<Result>(
+    call: BackendCall,
+    kind: CallKind,
+    run: (address: BackendAddress) => Promise<Result>,
+  ): Promise<Result> {
+    return tryAddresses({ pool: this.#pool, random: this.#random, call, run, ...kind });
   }
 
-  async #callOptions(call: BackendCall, signal: AbortSignal): Promise<CallOptions> {
-    const timeoutMs = Math.ceil(call.deadline.remainingMsOrThrow());
-    this.#tokenKey ??= await importBackendTokenSecret(this.#tokenSecret);
-    const { principal, requestId } = call;
-    const token = await signBackendToken(this.#tokenKey, { principal, requestId }, this.#now());
-    return {
-      signal,
-      timeoutMs,
-      headers: {
-        [BACKEND_TOKEN_HEADER]: token,
-        [REQUEST_ID_HEADER]: requestId,
-        [TRACEPARENT_HEADER]: traceparentOf(call.trace),
-      },
-    };
+  #optionsFor(call: BackendCall) {
+    return (signal: AbortSignal) => this.#callOptions(call, AbortSignal.any([call.signal, signal]));
   }
 }
+
+/** How {@link tryAddresses} takes the answers of a call. */
+interface CallKind {
+  aboutTask?: boolean;
+}
+
+const ABOUT_A_TASK: CallKind = { aboutTask: true };
 
 /** The client of an address, for {@link BackendAddress}. */
 export function createAgentClient(transport: Parameters<typeof createClient>[1]): BackendAddress["agent"] {

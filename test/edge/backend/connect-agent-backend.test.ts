@@ -1,5 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { toConnectError } from "../../../core/errors/connect-errors.ts";
+import { type ErrorCode, ParleyError } from "../../../core/errors/parley-error.ts";
 import { MemoryLimiter } from "../../../core/limits/memory-limiter.ts";
 import { acceptOrStartTrace } from "../../../core/messages/trace-context.ts";
 import { Deadline } from "../../../core/resilience/deadline.ts";
@@ -14,6 +16,7 @@ import {
   type ScriptedBackend,
   startScriptedBackend,
   untilAborted,
+  unusedUrl,
 } from "../support/scripted-backend.ts";
 
 const MESSAGE = create(A2AMessageSchema, { messageId: "m-1", receiverId: "echo", text: "hi" });
@@ -21,18 +24,22 @@ const MESSAGE = create(A2AMessageSchema, { messageId: "m-1", receiverId: "echo",
 let server: ScriptedBackend;
 let backend: AgentBackend;
 
-beforeEach(async () => {
-  server = await startScriptedBackend();
-  const config = readEdgeConfig({ ...TEST_ENV, BACKEND_URLS: server.url });
-  ({ backend } = createComposition(config, {
+function backendAt(...urls: string[]): AgentBackend {
+  const config = readEdgeConfig({ ...TEST_ENV, BACKEND_URLS: urls.join(",") });
+  return createComposition(config, {
     directory: new MemoryDirectory(),
     sql: emptyDatabase,
     limiter: new MemoryLimiter(Date.now),
     checkDatabase: async () => {},
     fetch: (input, init) => fetch(input, init),
-    random: Math.random,
+    random: () => 0,
     now: Date.now,
-  }));
+  }).backend;
+}
+
+beforeEach(async () => {
+  server = await startScriptedBackend();
+  backend = backendAt(server.url);
 });
 afterEach(async () => {
   vi.restoreAllMocks();
@@ -93,5 +100,76 @@ describe("the backend's client", () => {
     await eventually(() => server.calls.length === 1);
     abort.abort(new Error("enough"));
     await expect(reply).rejects.toMatchObject({ code: "internal", cause: { message: "enough" } });
+  });
+
+  it("starts a turn and gives its first event", async () => {
+    const accepted = await backend.startReply(MESSAGE, call());
+    expect(accepted).toMatchObject({ inReplyTo: "m-1", sequence: 1, body: { case: "accepted" } });
+  });
+});
+
+describe("a call about a task", () => {
+  let other: ScriptedBackend;
+  beforeEach(async () => {
+    other = await startScriptedBackend();
+  });
+  afterEach(() => other.stop());
+
+  const calls: Record<string, (agents: AgentBackend) => Promise<unknown>> = {
+    getTask: (agents) => agents.getTask("task-1", call()),
+    cancelReply: (agents) => agents.cancelReply("task-1", call()),
+    resumeReply: async (agents) => {
+      const sequences: number[] = [];
+      const position = { taskId: "task-1", afterSequence: 2 };
+      for await (const event of agents.resumeReply(position, call())) sequences.push(event.sequence);
+      return sequences;
+    },
+  };
+  const ANSWERS = {
+    getTask: { id: "task-1" },
+    cancelReply: { body: { case: "status" } },
+    resumeReply: [3, 4],
+  };
+
+  function knowNothing({ script }: ScriptedBackend, code: ErrorCode = "not_found"): void {
+    const refuse = () => {
+      throw toConnectError(new ParleyError(code, `no, ${code}`), "r");
+    };
+    // biome-ignore lint/correctness/useYield: it refuses before it says anything
+    const refuseStream = async function* () {
+      refuse();
+    };
+    Object.assign(script, { getTask: refuse, cancelReply: refuse, resumeReply: refuseStream });
+  }
+
+  describe.each(["getTask", "cancelReply", "resumeReply"] as const)("(%s)", (name) => {
+    it("is answered by the address that knows the task, whichever is asked first", async () => {
+      knowNothing(server);
+      const agents = backendAt(server.url, other.url);
+      await expect(calls[name]?.(agents)).resolves.toMatchObject(ANSWERS[name]);
+      await expect(calls[name]?.(agents)).resolves.toMatchObject(ANSWERS[name]);
+    });
+
+    it("finds no task only when every address says so", async () => {
+      knowNothing(server);
+      knowNothing(other);
+      await expect(calls[name]?.(backendAt(server.url, other.url))).rejects.toMatchObject({
+        code: "not_found",
+        message: "no, not_found",
+      });
+      expect([server.calls.length, other.calls.length]).toEqual([1, 1]);
+      const withOneAway = backendAt(server.url, await unusedUrl());
+      for (let i = 0; i < 4; i++) {
+        await expect(calls[name]?.(withOneAway)).rejects.toMatchObject({ code: "unavailable" });
+      }
+    });
+
+    it("is not made again after another answer", async () => {
+      knowNothing(server, "invalid_argument");
+      await expect(calls[name]?.(backendAt(server.url, other.url))).rejects.toMatchObject({
+        code: "invalid_argument",
+      });
+      expect(other.calls).toHaveLength(0);
+    });
   });
 });

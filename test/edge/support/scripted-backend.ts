@@ -6,16 +6,21 @@ import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@co
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { textContent } from "../../../core/messages/envelope.ts";
 import { Health, HealthCheckResponse_ServingStatus } from "../../../proto/gen/grpc/health/v1/health_pb.js";
+import { type Task, TaskSchema, TaskState, TaskStatusSchema } from "../../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import {
   type A2AMessage,
   A2AMessageSchema,
   AgentService,
+  type ResumeReplyRequest,
 } from "../../../proto/gen/parley/v1/agent_service_pb.js";
 
 /** One call that arrived. */
 export interface RecordedCall {
-  method: "processMessage" | "streamReply";
+  method: keyof Omit<Script, "serving">;
+  /** Of a call about a task: a message that names only the task. */
   message: A2AMessage;
+  /** Of resumeReply. */
+  afterSequence?: number;
   headers: Headers;
   timeoutMs: number | undefined;
   signal: AbortSignal;
@@ -25,6 +30,10 @@ export interface RecordedCall {
 export interface Script {
   processMessage(message: A2AMessage, call: RecordedCall): Promise<A2AMessage> | A2AMessage;
   streamReply(message: A2AMessage, call: RecordedCall): AsyncIterable<A2AMessage>;
+  startReply(message: A2AMessage, call: RecordedCall): Promise<A2AMessage> | A2AMessage;
+  resumeReply(position: ResumeReplyRequest, call: RecordedCall): AsyncIterable<A2AMessage>;
+  cancelReply(taskId: string, call: RecordedCall): Promise<A2AMessage> | A2AMessage;
+  getTask(taskId: string, call: RecordedCall): Promise<Task> | Task;
   serving: boolean;
 }
 
@@ -40,11 +49,31 @@ export interface ScriptedBackend {
   stop(): Promise<void>;
 }
 
+/** What the scripted tasks answer where a call names only a task. */
+const QUESTION = create(A2AMessageSchema, { messageId: "m-1", receiverId: "assistant", senderId: "alice" });
+
+function messageOf(taskId: string): A2AMessage {
+  return create(A2AMessageSchema, { taskId });
+}
+
 /** Starts a server that echoes, on a free port. */
 export async function startScriptedBackend(): Promise<ScriptedBackend> {
   const script: Script = {
     processMessage: (message) => replyTo(message, "hello back"),
     streamReply: (message) => streamOf(message, ["hel", "lo"]),
+    startReply: (message) =>
+      answerTo(message, { sequence: 1, body: { case: "accepted", value: {} as never } }),
+    resumeReply: async function* ({ afterSequence }) {
+      for await (const event of streamOf(QUESTION, ["hel", "lo"])) {
+        if (event.sequence > afterSequence) yield event;
+      }
+    },
+    cancelReply: () =>
+      answerTo(QUESTION, {
+        sequence: 2,
+        body: { case: "status", value: create(TaskStatusSchema, { state: TaskState.CANCELED }) },
+      }),
+    getTask: (taskId) => create(TaskSchema, { id: taskId, status: { state: TaskState.WORKING } }),
     serving: true,
   };
   const calls: RecordedCall[] = [];
@@ -66,6 +95,15 @@ export async function startScriptedBackend(): Promise<ScriptedBackend> {
           script.processMessage(message, record("processMessage", message, context)),
         streamReply: (message, context) =>
           script.streamReply(message, record("streamReply", message, context)),
+        startReply: (message, context) => script.startReply(message, record("startReply", message, context)),
+        resumeReply(position, context) {
+          const call = record("resumeReply", messageOf(position.taskId), context);
+          return script.resumeReply(position, Object.assign(call, { afterSequence: position.afterSequence }));
+        },
+        cancelReply: ({ taskId }, context) =>
+          script.cancelReply(taskId, record("cancelReply", messageOf(taskId), context)),
+        getTask: ({ taskId }, context) =>
+          script.getTask(taskId, record("getTask", messageOf(taskId), context)),
       })
       .service(Health, {
         check: () => {

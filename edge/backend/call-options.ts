@@ -1,0 +1,34 @@
+/** What every call to the backend carries: who calls, signed; which request and trace it belongs to; what time is left. */
+import type { CallOptions } from "@connectrpc/connect";
+import {
+  BACKEND_TOKEN_HEADER,
+  importBackendTokenSecret,
+  signBackendToken,
+} from "../../core/auth/backend-token.ts";
+import { REQUEST_ID_HEADER } from "../../core/messages/request-id.ts";
+import { TRACEPARENT_HEADER, traceparentOf } from "../../core/messages/trace-context.ts";
+import type { Clock } from "../../core/resilience/deadline.ts";
+import type { BackendCall } from "./agent-backend.ts";
+
+/** Makes Connect's options of a call; throws `deadline_exceeded` when no time is left. */
+export type MakeCallOptions = (call: BackendCall, signal: AbortSignal) => Promise<CallOptions>;
+
+/** @param now Unix epoch, milliseconds */
+export function createCallOptions(tokenSecret: string, now: Clock): MakeCallOptions {
+  /** Kept as the key itself, once there: a promise of one request must not be awaited by another. */
+  let tokenKey: Awaited<ReturnType<typeof importBackendTokenSecret>> | undefined;
+  return async (call, signal) => {
+    const timeoutMs = Math.ceil(call.deadline.remainingMsOrThrow());
+    tokenKey ??= await importBackendTokenSecret(tokenSecret);
+    const { principal, requestId } = call;
+    return {
+      signal,
+      timeoutMs,
+      headers: {
+        [BACKEND_TOKEN_HEADER]: await signBackendToken(tokenKey, { principal, requestId }, now()),
+        [REQUEST_ID_HEADER]: requestId,
+        [TRACEPARENT_HEADER]: traceparentOf(call.trace),
+      },
+    };
+  };
+}
