@@ -88,7 +88,7 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     }),
     turnTimeoutMs: config.TURN_TIMEOUT_MS,
     tasksInFlightMax: config.TASKS_IN_FLIGHT_MAX,
-    canRecord: () => log.state() !== "full",
+    canRecord: (tenantId) => log.hasRoom(tenantId),
     now: Date.now,
     monotonicNow,
   });

@@ -1,9 +1,11 @@
 /**
  * The writer of the durable log: entries that arrive while one batch is being written go out together as the
- * next one (group commit), so that the database's time per commit is shared and nobody waits for a timer.
+ * next one (group commit), so that the database's time per commit is shared and nobody waits for a timer. What may
+ * wait is bounded, and shared among tenants.
  */
 import { abortable } from "../../core/directory/abortable.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
+import { TenantShares } from "../../core/limits/tenant-shares.ts";
 import type { LogEntry, LogState, MessageLog } from "../../core/log/message-log.ts";
 import { fullJitterMs, sleep } from "../../core/resilience/full-jitter.ts";
 
@@ -15,8 +17,8 @@ const BATCH_CHARACTERS_MAX = 2 * 1024 * 1024;
 const QUEUE_ENTRIES_MAX = 50_000;
 /** Waiting JSON: bounds the memory when entries are large. */
 const QUEUE_CHARACTERS_MAX = 64 * 1024 * 1024;
-/** Above this part of either bound the log is `full`: the rest is for the replies of turns under way. */
-const FULL_FRACTION = 0.5;
+/** Of the room left, what a tenant may use with new messages; the rest of its share is for the turns under way. */
+const NEW_MESSAGES_MULTIPLE = 1;
 /** A batch that takes longer than this is a database that stalls. */
 const STALLED_AFTER_MS = 500;
 const RETRY_BACKOFF = { baseMs: 50, capMs: 2_000 };
@@ -48,6 +50,7 @@ export interface GroupCommitLogOptions {
 }
 
 interface WaitingEntry {
+  readonly tenantId: string;
   readonly row: string;
   resolve(): void;
   reject(error: ParleyError): void;
@@ -58,7 +61,8 @@ export class GroupCommitLog implements MessageLog {
   readonly #options: GroupCommitLogOptions;
   readonly #stop = new AbortController();
   #queue: WaitingEntry[] = [];
-  #queuedCharacters = 0;
+  readonly #entries = new TenantShares(QUEUE_ENTRIES_MAX);
+  readonly #characters = new TenantShares(QUEUE_CHARACTERS_MAX);
   #writing: Promise<void> | undefined;
   #draining = false;
   /** The last try of a batch failed; no other has succeeded since. */
@@ -73,26 +77,29 @@ export class GroupCommitLog implements MessageLog {
   state(): LogState {
     const isStalled =
       this.#insertingSinceMs !== undefined && this.#options.now() - this.#insertingSinceMs > STALLED_AFTER_MS;
-    const isFull =
-      this.#queue.length > FULL_FRACTION * QUEUE_ENTRIES_MAX ||
-      this.#queuedCharacters > FULL_FRACTION * QUEUE_CHARACTERS_MAX;
-    if (isFull) return "full";
     return this.#failing || isStalled ? "behind" : "ready";
+  }
+
+  hasRoom(tenantId: string): boolean {
+    return [this.#entries, this.#characters].every((room) => room.hasRoom(tenantId, NEW_MESSAGES_MULTIPLE));
   }
 
   append(entry: LogEntry, signal?: AbortSignal): Promise<void> {
     if (this.#draining) return Promise.reject(closed());
+    const { tenantId } = entry;
     const row = this.#options.store.encode(entry);
     if (
-      this.#queue.length >= QUEUE_ENTRIES_MAX ||
-      this.#queuedCharacters + row.length > QUEUE_CHARACTERS_MAX
+      !this.#entries.hasRoom(tenantId) ||
+      !this.#characters.hasRoom(tenantId) ||
+      this.#characters.total + row.length > QUEUE_CHARACTERS_MAX
     ) {
       return Promise.reject(full());
     }
     const written = new Promise<void>((resolve, reject) => {
-      this.#queue.push({ row, resolve, reject });
+      this.#queue.push({ tenantId, row, resolve, reject });
     });
-    this.#queuedCharacters += row.length;
+    this.#entries.take(tenantId, 1);
+    this.#characters.take(tenantId, row.length);
     this.#writing ??= this.#write();
     return abortable(written, signal);
   }
@@ -131,12 +138,13 @@ export class GroupCommitLog implements MessageLog {
   #takeBatch(): WaitingEntry[] {
     let characters = 0;
     let rows = 0;
-    for (const { row } of this.#queue) {
+    for (const { tenantId, row } of this.#queue) {
       if (rows === BATCH_ROWS_MAX || (rows > 0 && characters + row.length > BATCH_CHARACTERS_MAX)) break;
       characters += row.length;
       rows++;
+      this.#entries.release(tenantId, 1);
+      this.#characters.release(tenantId, row.length);
     }
-    this.#queuedCharacters -= characters;
     return this.#queue.splice(0, rows);
   }
 

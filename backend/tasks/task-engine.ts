@@ -9,6 +9,7 @@ import type { Principal } from "../../core/auth/principal.ts";
 import type { Agent } from "../../core/directory/agent.ts";
 import type { Directory } from "../../core/directory/directory.ts";
 import { type ErrorCode, ParleyError } from "../../core/errors/parley-error.ts";
+import { TenantShares } from "../../core/limits/tenant-shares.ts";
 import { resolveSender } from "../../core/messages/resolve-sender.ts";
 import { Deadline, deadlineExceeded } from "../../core/resilience/deadline.ts";
 import { type A2AMessage, A2AMessageSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
@@ -36,10 +37,13 @@ export interface TaskEngineOptions {
   run: RunTask;
   /** Longest time for one turn, milliseconds, waiting for its context included. */
   turnTimeoutMs: number;
-  /** Tasks waiting or running at once; over it messages are refused with `resource_exhausted`. */
+  /**
+   * Tasks waiting or running at once. A tenant may have three times as many as there is room left for; over that
+   * its messages are refused with `resource_exhausted`.
+   */
   tasksInFlightMax: number;
-  /** False while the durable log has no room for new turns: messages are refused with `resource_exhausted`. */
-  canRecord: () => boolean;
+  /** False while the durable log has no room for a tenant's turns: messages are refused with `resource_exhausted`. */
+  canRecord: (tenantId: string) => boolean;
   /** Unix epoch, milliseconds. */
   now: () => number;
   /** Monotonic, milliseconds. */
@@ -58,11 +62,13 @@ export class TaskEngine {
   readonly #store: TaskStore;
   readonly #contexts = new ContextQueue();
   readonly #inFlight = new Map<Task, Promise<void>>();
+  readonly #shares: TenantShares;
   #draining = false;
 
   constructor(options: TaskEngineOptions) {
     this.#options = options;
     this.#store = new TaskStore(TASK_STORE_LIMITS, options.now);
+    this.#shares = new TenantShares(options.tasksInFlightMax);
   }
 
   /**
@@ -78,12 +84,12 @@ export class TaskEngine {
     const payloadHash = hashPayload(message);
     const known = this.#findDuplicate(request, payloadHash);
     if (known) return known;
-    this.#admit();
+    this.#admit(principal);
     const agent = await this.#options.directory.findAgent(principal.tenantId, message.receiverId);
     if (!agent) throw agentNotFound(message.receiverId);
     const taken = this.#findDuplicate(request, payloadHash);
     if (taken) return taken;
-    this.#admit();
+    this.#admit(principal);
     return this.#start(request, agent, payloadHash);
   }
 
@@ -129,14 +135,10 @@ export class TaskEngine {
     );
   }
 
-  #admit(): void {
+  #admit({ tenantId }: Principal): void {
     if (this.#draining) throw drainingError();
-    if (!this.#options.canRecord()) throw logFullError();
-    if (this.#inFlight.size < this.#options.tasksInFlightMax) return;
-    throw new ParleyError("resource_exhausted", "too many messages are being answered at the moment", {
-      retryable: true,
-      retryAfterMs: BUSY_RETRY_AFTER_MS,
-    });
+    if (!this.#options.canRecord(tenantId)) throw logFullError();
+    if (!this.#shares.hasRoom(tenantId)) throw tooManyInFlightError();
   }
 
   #start(request: AcceptRequest, agent: Agent, payloadHash: string): Task {
@@ -165,9 +167,11 @@ export class TaskEngine {
       .finally(() => {
         clearTimeout(timer);
         this.#inFlight.delete(task);
+        this.#shares.release(task.tenantId, 1);
         this.#store.markFinished(task);
       });
     this.#inFlight.set(task, done);
+    this.#shares.take(task.tenantId, 1);
     return task;
   }
 
@@ -197,6 +201,14 @@ function agentNotFound(receiverId: string): ParleyError {
     "not_found",
     `no agent "${receiverId}"; GET /api/v1/agents lists those you can reach`,
   );
+}
+
+function tooManyInFlightError(): ParleyError {
+  return new ParleyError("resource_exhausted", "too many of your messages are being answered at the moment", {
+    reason: "too-many-in-flight",
+    retryable: true,
+    retryAfterMs: BUSY_RETRY_AFTER_MS,
+  });
 }
 
 function logFullError(): ParleyError {

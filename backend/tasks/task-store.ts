@@ -1,7 +1,9 @@
 /**
  * The tasks that can be followed: all running ones, and finished ones for a while. Finds a task by id, and by the
- * message it answers, always within a tenant and a sender.
+ * message it answers, always within a tenant and a sender. When there are too many finished ones, those of the
+ * tenant that has most of them go first, so that none can have another's forgotten early.
  */
+import { TenantShares } from "../../core/limits/tenant-shares.ts";
 import { sizeBytesOf } from "./event-log.ts";
 import type { Task } from "./task.ts";
 
@@ -9,9 +11,9 @@ import type { Task } from "./task.ts";
 export interface TaskStoreLimits {
   /** Finished tasks are forgotten after this time, milliseconds. */
   finishedAgeMsMax: number;
-  /** And the oldest of them when there are more than this. */
+  /** And when there are more than this: the oldest of the tenant that has most. */
   finishedCountMax: number;
-  /** Or when they take more memory than this, bytes. */
+  /** Or when they take more memory than this, bytes: the oldest of the tenant whose take most. */
   finishedBytesMax: number;
 }
 
@@ -21,6 +23,12 @@ export const TASK_STORE_LIMITS: TaskStoreLimits = {
   finishedCountMax: 1_000,
   finishedBytesMax: 64 * 1024 * 1024,
 };
+
+interface FinishedTask {
+  tenantId: string;
+  atMs: number;
+  sizeBytes: number;
+}
 
 interface StoredTask {
   task: Task;
@@ -32,14 +40,17 @@ export class TaskStore {
   readonly #byId = new Map<string, StoredTask>();
   readonly #byMessage = new Map<string, StoredTask>();
   /** Finished tasks by id, oldest first (insertion order). */
-  readonly #finished = new Map<string, { atMs: number; sizeBytes: number }>();
-  #finishedBytes = 0;
+  readonly #finished = new Map<string, FinishedTask>();
+  readonly #finishedCount: TenantShares;
+  readonly #finishedBytes: TenantShares;
   readonly #limits: TaskStoreLimits;
   readonly #now: () => number;
 
   constructor(limits: TaskStoreLimits, now: () => number) {
     this.#limits = limits;
     this.#now = now;
+    this.#finishedCount = new TenantShares(limits.finishedCountMax);
+    this.#finishedBytes = new TenantShares(limits.finishedBytesMax);
   }
 
   /** The task that answers this message, and the hash of what the message said. */
@@ -65,27 +76,44 @@ export class TaskStore {
   /** Starts the clock after which a finished task is forgotten. */
   markFinished(task: Task): void {
     const sizeBytes = task.events.sizeBytes + sizeBytesOf(task.message);
-    this.#finished.set(task.id, { atMs: this.#now(), sizeBytes });
-    this.#finishedBytes += sizeBytes;
+    this.#finished.set(task.id, { tenantId: task.tenantId, atMs: this.#now(), sizeBytes });
+    this.#finishedCount.take(task.tenantId, 1);
+    this.#finishedBytes.take(task.tenantId, sizeBytes);
     this.#forgetOld();
   }
 
   #forgetOld(): void {
     const { finishedAgeMsMax, finishedCountMax, finishedBytesMax } = this.#limits;
     const oldestMs = this.#now() - finishedAgeMsMax;
-    for (const [taskId, { atMs, sizeBytes }] of this.#finished) {
-      const isFull = this.#finished.size > finishedCountMax || this.#finishedBytes > finishedBytesMax;
-      if (atMs > oldestMs && !isFull) return;
-      this.#finished.delete(taskId);
-      this.#finishedBytes -= sizeBytes;
-      const stored = this.#byId.get(taskId);
-      this.#byId.delete(taskId);
-      if (!stored) continue;
-      const { tenantId, message } = stored.task;
-      const key = messageKey(tenantId, message.senderId, message.messageId);
-      // The message may have been run again since, as another task.
-      if (this.#byMessage.get(key) === stored) this.#byMessage.delete(key);
+    for (const [taskId, { atMs }] of this.#finished) {
+      if (atMs > oldestMs) break;
+      this.#forget(taskId);
     }
+    while (this.#finishedCount.total > finishedCountMax) this.#forgetOldestOf(this.#finishedCount.heaviest);
+    while (this.#finishedBytes.total > finishedBytesMax) this.#forgetOldestOf(this.#finishedBytes.heaviest);
+  }
+
+  #forgetOldestOf(tenantId: string | undefined): void {
+    for (const [taskId, finished] of this.#finished) {
+      if (finished.tenantId !== tenantId) continue;
+      this.#forget(taskId);
+      return;
+    }
+  }
+
+  #forget(taskId: string): void {
+    const finished = this.#finished.get(taskId);
+    if (!finished) return;
+    this.#finished.delete(taskId);
+    this.#finishedCount.release(finished.tenantId, 1);
+    this.#finishedBytes.release(finished.tenantId, finished.sizeBytes);
+    const stored = this.#byId.get(taskId);
+    if (!stored) return;
+    this.#byId.delete(taskId);
+    const { tenantId, message } = stored.task;
+    const key = messageKey(tenantId, message.senderId, message.messageId);
+    // The message may have been run again since, as another task.
+    if (this.#byMessage.get(key) === stored) this.#byMessage.delete(key);
   }
 }
 

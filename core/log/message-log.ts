@@ -56,10 +56,9 @@ export interface LogEntry {
 
 /**
  * How the log keeps up. `ready`: entries become durable in milliseconds. `behind`: the database fails or stalls,
- * entries wait in the queue and nobody should wait for them. `full`: behind, and what room is left is for the
- * turns under way; new messages are to be refused.
+ * entries wait in the queue and nobody should wait for them.
  */
-export type LogState = "ready" | "behind" | "full";
+export type LogState = "ready" | "behind";
 
 /** Appends to the log. */
 export interface MessageLog {
@@ -67,9 +66,15 @@ export interface MessageLog {
   state(): LogState;
 
   /**
+   * Whether new messages of a tenant may be taken. False while so much of it waits that what room it has left is
+   * for its turns under way; what waits of other tenants leaves it room of its own.
+   */
+  hasRoom(tenantId: string): boolean;
+
+  /**
    * Resolves when the entry is durable; appending the same entry again changes nothing. Entries appended by one
-   * caller one after another keep their order. Rejects with ParleyError `resource_exhausted` when too much waits
-   * to be written, `unavailable` when the log is closed or closes before the entry is written, `internal` when
+   * caller one after another keep their order. Rejects with ParleyError `resource_exhausted` when too much of the
+   * tenant waits to be written, `unavailable` when the log is closed or closes before the entry is written, `internal` when
    * the database refuses this very entry.
    *
    * @param signal ends the wait; the entry is written all the same

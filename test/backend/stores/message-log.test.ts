@@ -37,6 +37,15 @@ async function settle(): Promise<void> {
   for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
+/** Whether an entry waits to be written; the store of these tests writes nothing until it is told to. */
+async function isTaken(appended: Promise<void>): Promise<boolean> {
+  const outcome = appended.then(
+    () => true,
+    () => false,
+  );
+  return Promise.race([outcome, Promise.resolve().then(() => true)]);
+}
+
 function newLog(store = new ManualStore()) {
   const failures: { rows: number; lost: boolean }[] = [];
   const delays: number[] = [];
@@ -103,9 +112,9 @@ describe("GroupCommitLog", () => {
     expect(store.batches.map(({ length }) => length)).toEqual([2, 1]);
   });
 
-  it("refuses an entry over 50,000 waiting ones, and takes entries again when there is room", async () => {
+  it("refuses a tenant's entry over 37,500 waiting ones, and takes entries again when there is room", async () => {
     const { log, store, append } = newLog();
-    append(...Array.from({ length: 50_000 }, (_, index) => `m-${index}`));
+    append(...Array.from({ length: 37_500 }, (_, index) => `m-${index}`));
     await expect(log.append(logEntry("over"))).rejects.toMatchObject({
       code: "resource_exhausted",
       reason: "log-full",
@@ -113,19 +122,31 @@ describe("GroupCommitLog", () => {
     });
     await settle();
     const [appended] = append("again");
-    for (let batch = 0; batch < 251; batch++) await store.end();
+    for (let batch = 0; batch < 188; batch++) await store.end();
     await appended;
   });
 
-  it("refuses an entry over 64 MiB of waiting ones", async () => {
+  it("refuses a tenant's entry over 48 MiB of waiting ones", async () => {
     const { log } = newLog();
-    const appended = Array.from({ length: 64 }, (_, id) =>
+    const appended = Array.from({ length: 48 }, (_, id) =>
       log.append(logEntry(`${id}`, { content: "large" })),
     );
     await expect(log.append(logEntry("over", { content: "large" }))).rejects.toMatchObject({
       code: "resource_exhausted",
     });
-    expect(appended).toHaveLength(64);
+    expect(appended).toHaveLength(48);
+  });
+
+  it("takes the messages and replies of a tenant while another one fills what it may", async () => {
+    for (const entry of [{}, { content: "large" }]) {
+      const { log } = newLog();
+      const flood = () => log.append(logEntry(crypto.randomUUID(), { ...entry, tenantId: "flooding" }));
+      while (await isTaken(flood()));
+      expect(log.hasRoom("flooding")).toBe(false);
+      expect(log.hasRoom("quiet")).toBe(true);
+      expect(await isTaken(log.append(logEntry("m-1", { ...entry, tenantId: "quiet" })))).toBe(true);
+      expect(log.hasRoom("quiet")).toBe(true);
+    }
   });
 
   it("tries a batch again, with growing pauses, until the database is back", async () => {
@@ -220,15 +241,17 @@ describe("GroupCommitLog", () => {
     expect(log.state()).toBe("ready");
   });
 
-  it("is full at half its bounds, and goes on taking the entries of turns under way", async () => {
+  it("has no room for new messages at half its bounds, and goes on taking the entries of turns under way", async () => {
     const { log, append } = newLog();
-    append(...Array.from({ length: 25_000 }, (_, index) => `m-${index}`));
-    expect(log.state()).toBe("ready");
-    append("over");
-    expect(log.state()).toBe("full");
+    const { tenantId } = logEntry("any");
+    append(...Array.from({ length: 24_999 }, (_, index) => `m-${index}`));
+    expect(log.hasRoom(tenantId)).toBe(true);
+    append("last");
+    expect(log.hasRoom(tenantId)).toBe(false);
+    expect(await isTaken(log.append(logEntry("reply")))).toBe(true);
     const large = newLog();
-    for (let id = 0; id < 33; id++) large.log.append(logEntry(`${id}`, { content: "large" }));
-    expect(large.log.state()).toBe("full");
+    for (let id = 0; id < 32; id++) large.log.append(logEntry(`${id}`, { content: "large" }));
+    expect(large.log.hasRoom(tenantId)).toBe(false);
   });
 
   it("drains at once when nothing waits", async () => {

@@ -17,7 +17,7 @@ function newTurn(question = message("hi")) {
   const append = async (entry: LogEntry) => {
     entries.push(entry);
   };
-  const recorder = createLogTurnRecorder({ state: () => "ready", append }, () => nowMs);
+  const recorder = createLogTurnRecorder({ hasRoom: () => true, state: () => "ready", append }, () => nowMs);
   question.messageId = "m-1";
   question.contextId = "context-1";
   question.senderId = "ann";

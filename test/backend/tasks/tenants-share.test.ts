@@ -1,0 +1,72 @@
+/** Two tenants on one task engine: neither can take the other's room, whatever it sends. */
+import { describe, expect, it } from "vitest";
+import type { AgentRunner } from "../../../backend/agents/agent-runner.ts";
+import { createEchoAgent } from "../../../backend/agents/echo-agent.ts";
+import type { Task } from "../../../backend/tasks/task.ts";
+import type { Directory } from "../../../core/directory/directory.ts";
+import { ParleyError } from "../../../core/errors/parley-error.ts";
+import { ann, createEngine, directory, eve, eventsOf, request } from "./engine-fixture.ts";
+
+/** Every tenant has the agent. */
+const ofAll: Directory = {
+  ...directory,
+  findAgent: async (tenantId, agentId) => {
+    const agent = await directory.findAgent("acme", agentId);
+    return agent && { ...agent, tenantId };
+  },
+};
+
+/** Answers Eve's tenant at once, and Ann's never. */
+const echo = createEchoAgent();
+const stuckForAcme: AgentRunner = {
+  async *answer(turn, signal) {
+    if (turn.agent.tenantId === "umbrella") return yield* echo.answer(turn, signal);
+    await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  },
+};
+
+describe("a task engine", () => {
+  it("takes and answers one tenant's messages while another one floods it", async () => {
+    const engine = createEngine(stuckForAcme, { directory: ofAll, tasksInFlightMax: 100 });
+    const flood = await Promise.allSettled(
+      Array.from({ length: 200 }, (_, index) => engine.accept(request(`${index}`))),
+    );
+    const refused = flood.flatMap((one) => (one.status === "rejected" ? [one.reason as ParleyError] : []));
+    expect(refused).toHaveLength(125);
+    expect(refused[0]).toMatchObject({
+      code: "resource_exhausted",
+      reason: "too-many-in-flight",
+      retryAfterMs: 1_000,
+    });
+    for (let turn = 0; turn < 30; turn++) {
+      const events = await eventsOf(await engine.accept(request(`turn ${turn}`, {}, eve)));
+      expect(events.at(-1)?.text).toBe(`turn ${turn}`);
+    }
+    await engine.drain(AbortSignal.abort());
+  });
+
+  it("keeps one tenant's finished tasks to be followed while another one's come and go", async () => {
+    const engine = createEngine(echo, { directory: ofAll });
+    const kept = await engine.accept(request("hi", {}, eve));
+    await eventsOf(kept);
+    const flood: Task[] = [];
+    for (let index = 0; index < 1_100; index++) {
+      const task = await engine.accept(request(`${index}`));
+      await eventsOf(task);
+      flood.push(task);
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(engine.find(eve, kept.id)).toBe(kept);
+    expect(engine.find(ann, flood.at(-1)?.id ?? "")).toBe(flood.at(-1));
+    expect(() => engine.find(ann, flood[0]?.id ?? "")).toThrow(ParleyError);
+  });
+
+  it("asks the log for room by tenant", async () => {
+    const engine = createEngine(echo, {
+      directory: ofAll,
+      canRecord: (tenantId) => tenantId !== "acme",
+    });
+    await expect(engine.accept(request("hi"))).rejects.toMatchObject({ reason: "log-full" });
+    await expect(engine.accept(request("hi", {}, eve))).resolves.toBeDefined();
+  });
+});
