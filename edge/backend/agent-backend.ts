@@ -33,15 +33,15 @@ export interface AgentBackend {
   /** The whole reply. */
   processMessage(message: A2AMessage, call: BackendCall): Promise<A2AMessage>;
   /**
-   * The events of the reply, in order. A failure before the first event may have been retried; one after it has
-   * not, and is thrown. A stream that ends without an event that ends its task is a failure, never an end.
-   * Returning early ends the call.
+   * The events of the reply, in order, without gap or repeat, the last one ending its task. A connection that breaks
+   * is replaced while the request has time; a failure that is thrown has outlasted that. Returning early ends the call.
    */
   streamReply(message: A2AMessage, call: BackendCall): AsyncGenerator<A2AMessage, void, undefined>;
   /** The first event of the reply, `accepted`: the task goes on whoever follows it. */
   startReply(message: A2AMessage, call: BackendCall): Promise<A2AMessage>;
   /**
-   * The events of a task of the caller's after a position, then live to its end; otherwise as `streamReply`.
+   * The events of a task of the caller's after a position, then live to its end, otherwise as `streamReply`; none
+   * when the task has ended at that position.
    * `not_found` for tasks that are not the caller's, `invalid_argument` for a position that is in the future.
    */
   resumeReply(position: TaskPosition, call: BackendCall): AsyncGenerator<A2AMessage, void, undefined>;

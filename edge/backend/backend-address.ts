@@ -14,10 +14,10 @@ export interface BackendAddress {
   readonly check: (signal: AbortSignal) => Promise<void>;
 }
 
-/** A stream whose first event has come. */
+/** A stream whose first event, or whose end, has come. */
 export interface OpenStream {
   readonly address: BackendAddress;
-  readonly first: A2AMessage;
+  readonly first: IteratorResult<A2AMessage, unknown>;
   readonly rest: AsyncIterator<A2AMessage>;
   /** Ends the call on the wire. */
   close(): void;
@@ -40,11 +40,16 @@ export async function answerOf<Result>(
   return whileServing({ check: address.check, end: () => abort.abort(), answer: run(options) });
 }
 
-/** The stream, once its first event is there. */
+/**
+ * The stream, once its first event is there.
+ *
+ * @param mayBeEmpty whether a stream that ends without an event is an answer; otherwise it is a failure
+ */
 export async function openStream(
   address: BackendAddress,
   optionsFor: OptionsFor,
   run: WithOptions<AsyncIterable<A2AMessage>>,
+  mayBeEmpty: boolean,
 ): Promise<OpenStream> {
   // Leaving the iteration does not end a call; only its signal does.
   const abort = new AbortController();
@@ -57,8 +62,9 @@ export async function openStream(
   try {
     const answer = rest.next();
     const first = await whileServing({ check: address.check, end: () => abort.abort(), answer });
-    if (first.done) throw new ConnectError("the stream ended without an event", Code.Unavailable);
-    return { address, first: first.value, rest, close };
+    if (first.done && !mayBeEmpty)
+      throw new ConnectError("the stream ended without an event", Code.Unavailable);
+    return { address, first, rest, close };
   } catch (error) {
     close();
     throw error;

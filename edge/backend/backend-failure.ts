@@ -9,12 +9,13 @@ import { ErrorInfoSchema } from "../../proto/gen/google/rpc/error_details_pb.js"
 export interface BackendFailure {
   error: ParleyError;
   /**
-   * - `failed`: it could not be reached, is not available, or answered what no backend of ours says; the call can
-   *   be made again elsewhere.
+   * - `broken`: it could not be reached, or the connection ended before its answer did; the call can be made again
+   *   elsewhere.
+   * - `failed`: it is not available, or answered what no backend of ours says; likewise.
    * - `answered`: it works; the error is its answer.
    * - `unknown`: nothing was learnt, as the caller or the clock ended the call.
    */
-  address: "failed" | "answered" | "unknown";
+  address: "broken" | "failed" | "answered" | "unknown";
 }
 
 /** Codes that, without our ErrorInfo, come from a broken connection or from something that is not our backend. */
@@ -38,7 +39,8 @@ export function toBackendFailure(cause: unknown, signal: AbortSignal): BackendFa
     return { error: fromConnectError(cause), address: "failed" };
   }
   if (cause.code === Code.Unavailable || (!isOurs && FOREIGN_FAILURE_CODES.includes(cause.code))) {
-    return { error: unreachable(cause), address: "failed" };
+    // Connect keeps what fetch, or reading a body, threw; an answer with a status of its own has no such cause.
+    return { error: unreachable(cause), address: cause.cause === undefined ? "failed" : "broken" };
   }
   if (cause.code === Code.Unauthenticated || (!isOurs && cause.code === Code.PermissionDenied)) {
     // It is the edge itself that was refused, by the backend or by what stands before it.

@@ -1,14 +1,14 @@
 /** The backend over Connect: several addresses, one deadline, retries, a breaker per address. */
-import { type CallOptions, Code, ConnectError, createClient } from "@connectrpc/connect";
+import { type CallOptions, createClient } from "@connectrpc/connect";
 import type { Clock } from "../../core/resilience/deadline.ts";
-import { type Task, TaskState } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
+import type { Task } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import { type A2AMessage, AgentService } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { AddressPool } from "./address-pool.ts";
 import type { AgentBackend, BackendCall, TaskPosition } from "./agent-backend.ts";
-import { answerOf, type BackendAddress, openStream } from "./backend-address.ts";
-import { toBackendFailure } from "./backend-failure.ts";
+import { answerOf, type BackendAddress, type OpenStream, openStream } from "./backend-address.ts";
 import { createCallOptions, type MakeCallOptions } from "./call-options.ts";
-import { reportFailure, tryAddresses } from "./try-addresses.ts";
+import { followReply } from "./followed-reply.ts";
+import { tryAddresses } from "./try-addresses.ts";
 
 /** What the backend's client is made of. */
 export interface ConnectAgentBackendOptions {
@@ -25,11 +25,13 @@ type Agent = BackendAddress["agent"];
 export class ConnectAgentBackend implements AgentBackend {
   readonly #pool: AddressPool<BackendAddress>;
   readonly #random: () => number;
+  readonly #now: Clock;
   readonly #callOptions: MakeCallOptions;
 
   constructor({ pool, tokenSecret, random, now }: ConnectAgentBackendOptions) {
     this.#pool = pool;
     this.#random = random;
+    this.#now = now;
     this.#callOptions = createCallOptions(tokenSecret, now);
   }
 
@@ -50,11 +52,15 @@ export class ConnectAgentBackend implements AgentBackend {
   }
 
   streamReply(message: A2AMessage, call: BackendCall): AsyncGenerator<A2AMessage, void, undefined> {
-    return this.#stream(call, {}, (agent, options) => agent.streamReply(message, options));
+    return this.#follow(
+      call,
+      { kind: {}, mayBeEmpty: false, run: (agent, options) => agent.streamReply(message, options) },
+      0,
+    );
   }
 
   resumeReply(position: TaskPosition, call: BackendCall): AsyncGenerator<A2AMessage, void, undefined> {
-    return this.#stream(call, ABOUT_A_TASK, (agent, options) => agent.resumeReply(position, options));
+    return this.#follow(call, resumeCall(position), position.afterSequence);
   }
 
   #answer<Result>(
@@ -67,30 +73,21 @@ export class ConnectAgentBackend implements AgentBackend {
     );
   }
 
-  async *#stream(
-    call: BackendCall,
-    kind: CallKind,
-    run: (agent: Agent, options: CallOptions) => AsyncIterable<A2AMessage>,
-  ): AsyncGenerator<A2AMessage, void, undefined> {
-    const stream = await this.#try(call, kind, (address) =>
-      openStream(address, this.#optionsFor(call), (options) => run(address.agent, options)),
-    );
-    try {
-      let event = stream.first;
-      while (true) {
-        yield event;
-        const next = await stream.rest.next();
-        if (next.done) break;
-        event = next.value;
-      }
-      if (!endsTask(event)) throw new ConnectError("the stream ended before its task", Code.Unavailable);
-    } catch (cause) {
-      const failure = toBackendFailure(cause, call.signal);
-      reportFailure(stream.address.breaker, failure);
-      throw failure.error;
-    } finally {
-      stream.close();
-    }
+  #follow(call: BackendCall, first: StreamCall, afterSequence: number) {
+    let attempts = 0;
+    const counted = { ...call, onAttempt: (address: string) => call.onAttempt(address, ++attempts) };
+    return followReply({
+      ...{ call, random: this.#random, afterSequence },
+      open: () => this.#open(counted, first),
+      resume: (position) => this.#open(counted, resumeCall(position)),
+    });
+  }
+
+  #open(call: BackendCall, { kind, run, mayBeEmpty }: StreamCall): Promise<OpenStream> {
+    return this.#try(call, kind, (address) => {
+      const start = (options: CallOptions) => run(address.agent, options);
+      return openStream(address, this.#optionsFor(call), start, mayBeEmpty);
+    });
   }
 
   #try<Result>(
@@ -98,7 +95,7 @@ export class ConnectAgentBackend implements AgentBackend {
     kind: CallKind,
     run: (address: BackendAddress) => Promise<Result>,
   ): Promise<Result> {
-    return tryAddresses({ pool: this.#pool, random: this.#random, call, run, ...kind });
+    return tryAddresses({ pool: this.#pool, random: this.#random, now: this.#now, call, run, ...kind });
   }
 
   #optionsFor(call: BackendCall) {
@@ -113,15 +110,24 @@ interface CallKind {
 
 const ABOUT_A_TASK: CallKind = { aboutTask: true };
 
+/** A call that is answered by a stream. */
+interface StreamCall {
+  kind: CallKind;
+  /** Whether a stream without an event is an answer; otherwise it is a failure. */
+  mayBeEmpty: boolean;
+  run: (agent: Agent, options: CallOptions) => AsyncIterable<A2AMessage>;
+}
+
+/** Nothing comes when the task has ended and its last event is known. */
+function resumeCall({ taskId, afterSequence }: TaskPosition): StreamCall {
+  return {
+    kind: ABOUT_A_TASK,
+    mayBeEmpty: true,
+    run: (agent, options) => agent.resumeReply({ taskId, afterSequence }, options),
+  };
+}
+
 /** The client of an address, for {@link BackendAddress}. */
 export function createAgentClient(transport: Parameters<typeof createClient>[1]): BackendAddress["agent"] {
   return createClient(AgentService, transport);
-}
-
-/** Whether a stream may end with this event; a status other than "submitted" and "working" waits for the sender. */
-function endsTask({ body }: A2AMessage): boolean {
-  if (body.case === "content" || body.case === "error") return true;
-  if (body.case !== "status") return false;
-  const underWay = [TaskState.UNSPECIFIED, TaskState.SUBMITTED, TaskState.WORKING];
-  return !underWay.includes(body.value.state);
 }

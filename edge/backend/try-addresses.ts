@@ -4,6 +4,7 @@
  * another gets runs there too, unless they share a store.)
  */
 import { ParleyError } from "../../core/errors/parley-error.ts";
+import type { Clock } from "../../core/resilience/deadline.ts";
 import { fullJitterMs, sleep } from "../../core/resilience/full-jitter.ts";
 import type { AddressBreaker } from "./address-breaker.ts";
 import type { AddressPool } from "./address-pool.ts";
@@ -13,6 +14,13 @@ import { type BackendFailure, toBackendFailure } from "./backend-failure.ts";
 /** Calls that may fail per request, the first included: a third that fails says that more would. */
 export const ATTEMPTS_MAX = 3;
 const BACKOFF = { baseMs: 50, capMs: 1_000 };
+/** A call that lasted this long before it broke was no refused connection: what it asked for may be under way. */
+export const UNDER_WAY_MS = 500;
+/**
+ * How long such a call is made again, however often it fails and whatever breakers say: within this time another
+ * backend has taken the work over, or the same one has started again. It gets the answer that is being made.
+ */
+export const TAKEOVER_MS = 10_000;
 
 /** What is known of an address here. */
 interface Address {
@@ -26,6 +34,7 @@ export interface AddressedCall<A extends Address, Result> {
   readonly call: BackendCall;
   /** Uniform in [0, 1). */
   readonly random: () => number;
+  readonly now: Clock;
   /** Makes the call; what it throws is translated, and reported to the address's breaker. */
   readonly run: (address: A) => Promise<Result>;
   /**
@@ -37,21 +46,15 @@ export interface AddressedCall<A extends Address, Result> {
 }
 
 /** @throws ParleyError the last failure, or `unavailable` when no breaker lets a call pass */
-export async function tryAddresses<A extends Address, Result>({
-  pool,
-  call,
-  random,
-  run,
-  aboutTask = false,
-}: AddressedCall<A, Result>): Promise<Result> {
-  const tried = new Set<A>();
-  const withoutTask = new Set<A>();
-  let failures = 0;
-  let address = pool.pick(tried, withoutTask);
-  if (!address) throw allOpen(pool.waitMs(withoutTask));
+export async function tryAddresses<A extends Address, Result>(
+  options: AddressedCall<A, Result>,
+): Promise<Result> {
+  const { call, run, now } = options;
+  const tries = new Tries(options);
   for (let attempt = 1; ; attempt++) {
-    tried.add(address);
+    const address = await tries.next();
     call.onAttempt(address.name, attempt);
+    const startedAtMs = now();
     try {
       const result = await run(address);
       address.breaker.succeeded();
@@ -59,31 +62,77 @@ export async function tryAddresses<A extends Address, Result>({
     } catch (cause) {
       const failure = toBackendFailure(cause, call.signal);
       reportFailure(address.breaker, failure);
-      if (aboutTask && failure.address === "answered" && failure.error.code === "not_found") {
-        withoutTask.add(address);
-        if (withoutTask.size === pool.size) throw failure.error;
-        address = pool.pick(tried, withoutTask);
-        if (!address) throw allOpen(pool.waitMs(withoutTask));
-        continue;
-      }
-      failures += 1;
-      const mayRetry = failure.address === "failed" && failures < ATTEMPTS_MAX;
-      const next = mayRetry ? pool.pick(tried, withoutTask) : undefined;
-      if (!next) throw failure.error;
-      // What an address asked for (`Retry-After`) holds for that address, not for the next one.
-      const minimumMs = next === address ? failure.error.retryAfterMs : 0;
-      const waitMs = fullJitterMs(failures, BACKOFF, random, minimumMs);
-      if (waitMs >= call.deadline.remainingMs()) throw failure.error;
-      await sleep(waitMs, call.signal);
-      address = next;
+      tries.failed(address, failure, now() - startedAtMs);
     }
   }
 }
 
 /** Tells the breaker what a failure says about its address. */
 export function reportFailure(breaker: AddressBreaker, failure: BackendFailure): void {
-  if (failure.address === "failed") breaker.failed();
+  if (failure.address === "broken" || failure.address === "failed") breaker.failed();
   if (failure.address === "answered") breaker.succeeded();
+}
+
+/** The tries of one call: where and when the next one is made, and whether there is one. */
+class Tries<A extends Address> {
+  readonly #options: AddressedCall<A, unknown>;
+  readonly #tried = new Set<A>();
+  readonly #withoutTask = new Set<A>();
+  #failures = 0;
+  /** Of the try just made; undefined before the first one, and when there is nothing to wait for. */
+  #last: { address: A; error: ParleyError } | undefined;
+  #patientUntilMs: number | undefined;
+
+  constructor(options: AddressedCall<A, unknown>) {
+    this.#options = options;
+  }
+
+  /** Waits and gives the next address; throws when there is none, or no time for it. */
+  async next(): Promise<A> {
+    const { pool } = this.#options;
+    let address = pool.pick(this.#tried, this.#withoutTask);
+    // What an address asked for (`Retry-After`) holds for that address, not for the next one.
+    if (address && this.#last) {
+      await this.#wait(address === this.#last.address ? this.#last.error.retryAfterMs : 0);
+    }
+    while (!address) {
+      if (!this.#isPatient()) throw this.#last?.error ?? allOpen(pool.waitMs(this.#withoutTask));
+      await this.#wait(0);
+      address = pool.pick(this.#tried, this.#withoutTask);
+    }
+    this.#tried.add(address);
+    return address;
+  }
+
+  /** Throws when the failure is the answer. */
+  failed(address: A, failure: BackendFailure, durationMs: number): void {
+    const { pool, now, aboutTask } = this.#options;
+    const { error } = failure;
+    this.#last = undefined;
+    if (aboutTask && failure.address === "answered" && error.code === "not_found") {
+      this.#withoutTask.add(address);
+      if (this.#withoutTask.size === pool.size) throw error;
+      return;
+    }
+    this.#failures += 1;
+    if (failure.address === "broken" && durationMs >= UNDER_WAY_MS) {
+      this.#patientUntilMs ??= now() + TAKEOVER_MS;
+    }
+    const mayRetry = failure.address === "broken" || failure.address === "failed";
+    if (!mayRetry || (this.#failures >= ATTEMPTS_MAX && !this.#isPatient())) throw error;
+    this.#last = { address, error };
+  }
+
+  #isPatient(): boolean {
+    return this.#patientUntilMs !== undefined && this.#options.now() < this.#patientUntilMs;
+  }
+
+  async #wait(minimumMs: number | undefined): Promise<void> {
+    const { call, random } = this.#options;
+    const waitMs = fullJitterMs(this.#failures, BACKOFF, random, minimumMs);
+    if (this.#last && waitMs >= call.deadline.remainingMs()) throw this.#last.error;
+    await sleep(waitMs, call.signal);
+  }
 }
 
 function allOpen(waitMs: number): ParleyError {

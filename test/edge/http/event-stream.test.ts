@@ -13,6 +13,7 @@ import {
 import {
   answerTo,
   foreignError,
+  restOfReply,
   type ScriptedBackend,
   startScriptedBackend,
   streamOf,
@@ -32,6 +33,7 @@ afterAll(() => backend.stop());
 beforeEach(async () => {
   backend.calls.length = 0;
   backend.script.streamReply = (message) => streamOf(message, ["hel", "lo"]);
+  backend.script.resumeReply = restOfReply;
   edge = await createEdgeHarness({ BACKEND_URLS: backend.url });
 });
 
@@ -96,14 +98,13 @@ describe("a stream that fails", () => {
     expect(((await answer.json()) as ErrorAnswer).error.message).toBe("no such context");
   });
 
-  it.each<[string, (message: A2AMessage) => AsyncIterable<A2AMessage>, string]>([
+  it.each<[string, (message: A2AMessage) => AsyncIterable<A2AMessage>]>([
     [
-      "with an error of the backend",
+      "with an error of the backend that passes",
       async function* (message) {
         yield* firstOnly(message);
         throw toConnectError(new ParleyError("resource_exhausted", "enough", { retryAfterMs: 4000 }), "r");
       },
-      "resource_exhausted",
     ],
     [
       "with a foreign error",
@@ -111,7 +112,6 @@ describe("a stream that fails", () => {
         yield* firstOnly(message);
         throw foreignError();
       },
-      "unavailable",
     ],
     [
       "because its connection is cut",
@@ -120,12 +120,45 @@ describe("a stream that fails", () => {
         setTimeout(() => backend.cut(), 10);
         await new Promise((resolve) => setTimeout(resolve, 500));
       },
-      "unavailable",
     ],
-    ["because it ends before its task", firstOnly, "unavailable"],
-  ])("later, %s, ends with an error event", async (_, script, code) => {
+    ["because it ends before its task", firstOnly],
+  ])("later, %s, goes on where it broke", async (_, script) => {
     backend.script.streamReply = script;
     const answer = await edge.post(HELLO, SSE);
+    const events = parseEvents(await answer.text());
+    expect(events.map(({ id, event }) => `${id} ${event}`)).toEqual([
+      ...["1 accepted", "2 delta", "3 delta", "4 content"],
+    ]);
+    expect(backend.calls.map(({ method, afterSequence }) => [method, afterSequence])).toEqual([
+      ["streamReply", undefined],
+      ["resumeReply", 1],
+    ]);
+    expect(edge.lines.at(-1)).toMatchObject({ status: 200, attempts: 2, model: "openai/small" });
+  });
+
+  it.each<[string, Error, object]>([
+    [
+      "because the backend is at fault",
+      toConnectError(new ParleyError("internal", "internal error"), "r"),
+      { code: "internal" },
+    ],
+    [
+      "because no backend knows its task any more",
+      toConnectError(new ParleyError("not_found", "there is no task"), "r"),
+      { code: "unavailable", message: expect.stringMatching(/lost the reply; send the message again/) },
+    ],
+    [
+      "because nobody can be reached while the request has time",
+      foreignError(),
+      { code: "deadline_exceeded" },
+    ],
+  ])("for good, %s, ends with an error event", async (_, failure, error) => {
+    backend.script.streamReply = firstOnly;
+    // biome-ignore lint/correctness/useYield: it refuses before it says anything
+    backend.script.resumeReply = async function* () {
+      throw failure;
+    };
+    const answer = await edge.post(HELLO, { headers: { ...SSE.headers, "parley-timeout-ms": "300" } });
     expect(answer.status).toBe(200);
     const text = await answer.text();
     const events = parseEvents(text);
@@ -133,11 +166,9 @@ describe("a stream that fails", () => {
     expect(events[1]?.id).toBeUndefined();
     expect(events[1]?.data).toMatchObject({
       inReplyTo: "m-1",
-      error: { code, requestId: answer.headers.get("x-request-id") },
+      error: { ...error, requestId: answer.headers.get("x-request-id") },
     });
     expect(text).not.toContain("10.1.2.3");
-    expect(backend.calls).toHaveLength(1);
-    expect(edge.lines.at(-1)).toMatchObject({ status: 200, code });
   });
 
   it("because its time is up ends with an error event, and the backend's call with it", async () => {

@@ -63,11 +63,7 @@ export async function startScriptedBackend(): Promise<ScriptedBackend> {
     streamReply: (message) => streamOf(message, ["hel", "lo"]),
     startReply: (message) =>
       answerTo(message, { sequence: 1, body: { case: "accepted", value: {} as never } }),
-    resumeReply: async function* ({ afterSequence }) {
-      for await (const event of streamOf(QUESTION, ["hel", "lo"])) {
-        if (event.sequence > afterSequence) yield event;
-      }
-    },
+    resumeReply: restOfReply,
     cancelReply: () =>
       answerTo(QUESTION, {
         sequence: 2,
@@ -170,6 +166,13 @@ export async function* streamOf(message: A2AMessage, deltas: string[]): AsyncGen
     yield answerTo(message, { sequence: sequence++, body: { case: "delta", value: delta } });
   }
   yield { ...replyTo(message, deltas.join("")), sequence };
+}
+
+/** The rest of the reply that {@link streamOf} gives by default. */
+export async function* restOfReply({ afterSequence }: ResumeReplyRequest): AsyncGenerator<A2AMessage> {
+  for await (const event of streamOf(QUESTION, ["hel", "lo"])) {
+    if (event.sequence > afterSequence) yield event;
+  }
 }
 
 /** An error without the details that our own backend sends, as some other server would. */
