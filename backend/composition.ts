@@ -17,18 +17,20 @@ import { sleep } from "../core/resilience/full-jitter.ts";
 import { AgentService } from "../proto/gen/parley/v1/agent_service_pb.js";
 import type { AgentTurn } from "./agents/agent-runner.ts";
 import { createAgentRunners } from "./agents/agent-runners.ts";
+import { composeConversations } from "./compose-conversations.ts";
 import type { BackendConfig } from "./config.ts";
 import { MemoryPassageIndex } from "./knowledge/memory-passage-index.ts";
 import { PROJECT_COLLECTION, readProjectDocuments } from "./knowledge/project-documents.ts";
 import { createBackendLimiter } from "./limits/backend-limiter.ts";
 import { ModelManager } from "./llm/model-manager.ts";
 import { ModelRegistry } from "./llm/model-registry.ts";
+import { createTokenCounter } from "./llm/token-counter.ts";
 import { type OpenDatabase, openDatabase } from "./open-database.ts";
+import { openRedis } from "./open-redis.ts";
 import { hashSecretWithNode } from "./rpc/hash-secret-with-node.ts";
 import { HealthStatus } from "./rpc/health-service.ts";
 import { createRequestHandler } from "./rpc/request-handler.ts";
 import { listen } from "./server.ts";
-import { createMemoryConversationMemory } from "./stores/memory-conversation-memory.ts";
 import { GroupCommitLog } from "./stores/message-log.ts";
 import { migrate, readMigrations } from "./stores/migrate.ts";
 import { Retention } from "./stores/retention.ts";
@@ -77,11 +79,12 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     random: Math.random,
     onFailure: ({ error, ...failure }) => logger.error({ ...failure, err: error }, "the message log failed"),
   });
+  const redis = openRedis(config, logger);
   const engine = new TaskEngine({
     directory,
     run: createRunTurn({
       runners: createAgentRunners(await createModelDependencies(config, logger, monotonicNow)),
-      memory: createMemoryConversationMemory(),
+      memory: composeConversations({ client: database.client, redis, counter: createTokenCounter(), logger }),
       recorder: createLogTurnRecorder(log, Date.now),
       logger,
       now: monotonicNow,
@@ -142,6 +145,7 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
       await retention.stop();
       const lost = await log.drain(AbortSignal.timeout(LOG_DRAIN_MS));
       if (lost > 0) logger.error({ rows: lost }, "the database did not take all that waited to be recorded");
+      redis?.close();
       await database.close();
     },
   };

@@ -6,14 +6,16 @@ import type { Part } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import type { Content } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { ModelAttempt } from "../llm/answer-event.ts";
 import type { ModelParameters } from "../llm/language-model.ts";
-import type { ConversationTurn } from "../stores/conversation-memory.ts";
+import type { ConversationSummary, ConversationTurn } from "../stores/conversation-memory.ts";
 
 /** A turn to be answered. */
 export interface AgentTurn {
   readonly agent: Agent;
   readonly content: Content;
   /** What was said before in this context, oldest first. */
-  readonly history: readonly ConversationTurn[];
+  readonly history: readonly EarlierTurn[];
+  /** What was said before that. */
+  readonly summary?: ConversationSummary | undefined;
   /** The sender's own instructions, below those of the agent; empty when there are none. */
   readonly instructions: string;
   /** What the sender asks of the models; laid over the agent's own. */
@@ -23,6 +25,9 @@ export interface AgentTurn {
   /** To be told of every call of a model when it is over. */
   readonly onAttempt: (attempt: ModelAttempt) => void;
 }
+
+/** A turn of the conversation; one that the sender has told has not been counted yet. */
+export type EarlierTurn = Omit<ConversationTurn, "tokens"> & { readonly tokens?: number };
 
 /** What the durable log keeps of an answer beside its text. */
 export interface AnswerRecord {

@@ -5,10 +5,10 @@
 import { Role } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { ModelParameters } from "../llm/language-model.ts";
-import type { ConversationTurn } from "../stores/conversation-memory.ts";
+import type { EarlierTurn } from "./agent-runner.ts";
 
 /** The earlier turns that the message gives; undefined when the remembered ones count. */
-export function givenHistory({ history }: A2AMessage): readonly ConversationTurn[] | undefined {
+export function givenHistory({ history }: A2AMessage): readonly EarlierTurn[] | undefined {
   return history?.turns.map(({ role, text }) => ({ role: role === Role.AGENT ? "assistant" : "user", text }));
 }
 

@@ -53,6 +53,7 @@ function common(task: Task, message: A2AMessage, now: () => number): Omit<LogEnt
     requestId: task.requestId,
     ...(task.keyId === "" ? {} : { keyId: task.keyId }),
     agentVersion: task.agentVersion,
+    ...(task.message.history ? { ownHistory: true } : {}),
     createdAtMs: createdAt ? timestampMs(createdAt) : now(),
   };
 }

@@ -3,16 +3,24 @@
  * event. The reply is shown only after it is durable; when the log cannot take it in time, or is known to be
  * behind, the reply goes out marked `recorded: false` and stays in the log's queue.
  */
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Logger } from "pino";
 import type { Agent } from "../../core/directory/agent.ts";
 import { ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
 import type { Deadline } from "../../core/resilience/deadline.ts";
+import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { AgentEvent } from "../agents/agent-runner.ts";
 import type { AgentRunners } from "../agents/agent-runners.ts";
 import { questionText } from "../agents/question-text.ts";
 import { givenHistory, givenParameters } from "../agents/sender-context.ts";
 import type { ModelAttempt } from "../llm/answer-event.ts";
-import type { ConversationMemory } from "../stores/conversation-memory.ts";
+import {
+  type Conversation,
+  type ConversationMemory,
+  exchangeId,
+  type SpokenExchange,
+  type TurnKey,
+} from "../stores/conversation-memory.ts";
 import type { Task } from "./task.ts";
 import type { RunTask } from "./task-engine.ts";
 import type { TurnRecorder } from "./turn-recorder.ts";
@@ -36,18 +44,24 @@ type FinishEvent = Extract<AgentEvent, { type: "finish" }>;
 export function createRunTurn({ runners, memory, recorder, logger, now }: RunTurnOptions): RunTask {
   /** Answers the task's message; its deltas and restarts become events as they come. */
   async function answer(task: Task, agent: Agent, deadline: Deadline): Promise<FinishEvent> {
-    const { message, tenantId, requestId, signal } = task;
+    const { message, requestId, signal } = task;
     const content = contentOf(task);
-    const key = { tenantId, contextId: message.contextId };
+    const given = givenHistory(message);
+    const remembered: Conversation = given ? { exchanges: [] } : await memory.load(turnKeyOf(task), signal);
     const turn = {
       ...{ agent, content, deadline, requestId },
-      history: givenHistory(message) ?? (await memory.load(key, signal)),
+      history: given ?? remembered.exchanges.flatMap(({ turns }) => turns),
+      summary: remembered.summary,
       instructions: message.history?.instructions ?? "",
       parameters: givenParameters(message),
       onAttempt: (attempt: ModelAttempt) => task.attempts.push(attempt),
     };
     for await (const event of runners(agent).answer(turn, signal)) {
-      if (event.type === "finish") return event;
+      if (event.type === "finish") {
+        return remembered.isIncomplete
+          ? { ...event, metadata: { ...event.metadata, contextIncomplete: true } }
+          : event;
+      }
       if (event.type === "restart") task.restart(event.reason);
       else task.delta(event.text);
     }
@@ -60,10 +74,7 @@ export function createRunTurn({ runners, memory, recorder, logger, now }: RunTur
     if (!recorded) reply.metadata = { ...reply.metadata, recorded: false };
     // What stands in for an answer is not the conversation's, and a sender that tells its own has none here.
     if (record.degraded === undefined && !task.message.history) {
-      await memory.append({ tenantId: task.tenantId, contextId: task.message.contextId }, [
-        { role: "user", text: questionText(contentOf(task)) },
-        { role: "assistant", text: reply.text },
-      ]);
+      await memory.append(turnKeyOf(task), exchangeOf(task, reply));
     }
     task.complete(reply);
   }
@@ -116,6 +127,23 @@ export function createRunTurn({ runners, memory, recorder, logger, now }: RunTur
         "turn failed",
       );
     }
+  };
+}
+
+function turnKeyOf({ tenantId, message, isNewContext }: Task): TurnKey {
+  return { tenantId, contextId: message.contextId, exchangeId: exchangeId(message), isNewContext };
+}
+
+/** What the conversation remembers of a turn. */
+function exchangeOf(task: Task, reply: A2AMessage): SpokenExchange {
+  const { message } = task;
+  return {
+    id: exchangeId(message),
+    atMs: message.createdAt ? timestampMs(message.createdAt) : 0,
+    turns: [
+      { role: "user", text: questionText(contentOf(task)) },
+      { role: "assistant", text: reply.text },
+    ],
   };
 }
 

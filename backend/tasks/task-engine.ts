@@ -144,6 +144,7 @@ export class TaskEngine {
   #start(request: AcceptRequest, agent: Agent, payloadHash: string): Task {
     const { message, principal, requestId, budgetMs, defaultContextId } = request;
     message.messageId ||= crypto.randomUUID();
+    const isNewContext = message.contextId === "" && defaultContextId === undefined;
     // A turn that brings its own history belongs to no conversation and waits for none.
     message.contextId ||= (!message.history && defaultContextId) || crypto.randomUUID();
     message.createdAt = timestampFromMs(this.#options.now());
@@ -155,6 +156,7 @@ export class TaskEngine {
       requestId,
       keyId: principal.keyId,
       agentVersion: agent.version,
+      isNewContext,
       now: this.#options.now,
     });
     this.#store.add(task, payloadHash);

@@ -26,6 +26,8 @@ export interface TaskInit {
   keyId: string;
   /** Of the agent's configuration, as it was when the message was accepted. */
   agentVersion: number;
+  /** The server made the context's id for this message, so nothing can have been said in it. Default false. */
+  isNewContext?: boolean;
   now: () => number;
 }
 
@@ -38,6 +40,7 @@ export class Task {
   readonly requestId: string;
   readonly keyId: string;
   readonly agentVersion: number;
+  readonly isNewContext: boolean;
   /** The calls of models made so far, in order. */
   readonly attempts: ModelAttempt[] = [];
   readonly events = new EventLog();
@@ -48,7 +51,17 @@ export class Task {
   #failure: ParleyError | undefined;
   #discardAfterSequence = 0;
 
-  constructor({ id, tenantId, owner, message, requestId, keyId, agentVersion, now }: TaskInit) {
+  constructor({
+    id,
+    tenantId,
+    owner,
+    message,
+    requestId,
+    keyId,
+    agentVersion,
+    isNewContext = false,
+    now,
+  }: TaskInit) {
     this.id = id;
     this.tenantId = tenantId;
     this.owner = owner;
@@ -56,6 +69,7 @@ export class Task {
     this.requestId = requestId;
     this.keyId = keyId;
     this.agentVersion = agentVersion;
+    this.isNewContext = isNewContext;
     this.#now = now;
   }
 

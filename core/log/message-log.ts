@@ -48,6 +48,8 @@ export interface LogEntry {
   readonly keyId?: string;
   /** The version of the agent's configuration that answered. */
   readonly agentVersion?: number;
+  /** The sender brought its own history: the turn is not part of what was said in its context. */
+  readonly ownHistory?: boolean;
   /** With a reply: all calls of models that it took, in order; written with it, all or none. */
   readonly attempts?: readonly LogAttempt[];
   /** Unix epoch, milliseconds. */

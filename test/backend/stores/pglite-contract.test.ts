@@ -8,6 +8,7 @@ import { neonEndpointAddress } from "../../../backend/stores/neon-endpoint.ts";
 import { PgliteSqlClient } from "../../../backend/stores/pglite-sql-client.ts";
 import { NeonSqlClient } from "../../../edge/directory/neon-sql-client.ts";
 import { collectionStoreContract } from "./collection-store.contract.ts";
+import { conversationLogContract } from "./conversation-log.contract.ts";
 import { directoryContract } from "./directory.contract.ts";
 import { logReadingContract } from "./log-reading.contract.ts";
 import { messageLogContract } from "./message-log.contract.ts";
@@ -49,6 +50,7 @@ describe("PGlite in its worker", () => {
     directoryContract(() => database);
     messageLogContract(() => database);
     logReadingContract(() => database);
+    conversationLogContract(() => database);
     retentionContract(() => database, { vacuum: true });
     collectionStoreContract(() => database);
   });

@@ -11,6 +11,7 @@ import { PgSqlClient } from "../../../backend/stores/pg-sql-client.ts";
 import { NeonSqlClient } from "../../../edge/directory/neon-sql-client.ts";
 import { isPostgresAvailable, startPostgres, type TestPostgres } from "../../support/postgres.ts";
 import { collectionStoreContract } from "./collection-store.contract.ts";
+import { conversationLogContract } from "./conversation-log.contract.ts";
 import { directoryContract } from "./directory.contract.ts";
 import { logReadingContract } from "./log-reading.contract.ts";
 import { messageLogContract } from "./message-log.contract.ts";
@@ -67,6 +68,7 @@ describe.skipIf(!isPostgresAvailable())("a real PostgreSQL", () => {
       directoryContract(() => database);
       messageLogContract(() => database);
       logReadingContract(() => database);
+      conversationLogContract(() => database);
       retentionContract(() => database, { vacuum: false });
       collectionStoreContract(() => database);
     });

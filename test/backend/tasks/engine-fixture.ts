@@ -2,7 +2,6 @@
 import { create } from "@bufbuild/protobuf";
 import { pino } from "pino";
 import type { AgentRunner, AnswerRecord } from "../../../backend/agents/agent-runner.ts";
-import { createMemoryConversationMemory } from "../../../backend/stores/memory-conversation-memory.ts";
 import { createRunTurn } from "../../../backend/tasks/run-turn.ts";
 import type { Task } from "../../../backend/tasks/task.ts";
 import { TaskEngine, type TaskEngineOptions } from "../../../backend/tasks/task-engine.ts";
@@ -13,6 +12,7 @@ import type { Directory } from "../../../core/directory/directory.ts";
 import type { LogState } from "../../../core/log/message-log.ts";
 import { textContent } from "../../../core/messages/envelope.ts";
 import { type A2AMessage, A2AMessageSchema } from "../../../proto/gen/parley/v1/agent_service_pb.js";
+import { createConversationMemory } from "../../support/conversation-memory.ts";
 
 /** A caller of tenant `acme`. */
 export const ann: Principal = { tenantId: "acme", subject: "ann", scopes: ["messages:send"], keyId: "k1" };
@@ -75,7 +75,7 @@ export function createEngine(
   const monotonicNow = () => performance.now();
   const run = createRunTurn({
     runners: () => runner,
-    memory: createMemoryConversationMemory(),
+    memory: createConversationMemory(),
     recorder,
     logger: pino({ level: "silent" }),
     now: monotonicNow,

@@ -1,0 +1,45 @@
+/** Builds what remembers conversations: in Redis when there is one, else in this process; the log behind either. */
+import type { Logger } from "pino";
+import type { SqlClient } from "../core/directory/sql-client.ts";
+import { ParleyError } from "../core/errors/parley-error.ts";
+import type { TokenCounter } from "./llm/token-counter.ts";
+import type { ConversationMemory } from "./stores/conversation-memory.ts";
+import { DurableConversationMemory } from "./stores/durable-conversation-memory.ts";
+import { MemoryConversationStore } from "./stores/memory-conversation-store.ts";
+import type { RedisConnection } from "./stores/redis-connection.ts";
+import { RedisConversationStore } from "./stores/redis-conversation-store.ts";
+import { SqlConversationLog } from "./stores/sql-conversation-log.ts";
+
+/** What it is built from. */
+export interface ConversationParts {
+  readonly client: SqlClient;
+  readonly redis: RedisConnection | undefined;
+  readonly counter: TokenCounter;
+  readonly logger: Logger;
+}
+
+/** See above. */
+export function composeConversations({
+  client,
+  redis,
+  counter,
+  logger,
+}: ConversationParts): ConversationMemory {
+  let connectionNumber = 1;
+  const memory = new DurableConversationMemory({
+    store: redis ? new RedisConversationStore(redis) : new MemoryConversationStore(),
+    log: new SqlConversationLog(client),
+    counter,
+    connectionNumber: () => connectionNumber,
+    onFailure: ({ operation, error }) => {
+      // That Redis or the database is away is logged once, where it is noticed.
+      const isAway = error instanceof ParleyError && error.code === "unavailable";
+      logger[isAway ? "debug" : "warn"]({ operation, err: error }, "a conversation could not be reached");
+    },
+  });
+  redis?.listen(({ state }) => {
+    connectionNumber += 1;
+    if (state === "ready") void memory.forgetShort();
+  });
+  return memory;
+}
