@@ -1,8 +1,8 @@
 /**
- * How far the limits of a key may go: a tenant's own administrators lower them for a key, and only operators raise
- * them, by raising the tenant's. Otherwise the limits that an operator sets for a tenant would bind nobody.
+ * How far the limits of a key may go: nobody sets one above the tenant's, because it would not hold, and only
+ * operators set one above the defaults where the tenant has none.
  */
-import { type KeyLimits, LIMITS_DEFAULT, resolveLimits, tenantLimitsSchema } from "../limits/limits.ts";
+import { type KeyLimits, LIMITS_DEFAULT, tenantLimitsSchema } from "../limits/limits.ts";
 import type { AdministrationCall } from "./actor.ts";
 import { invalid } from "./violations.ts";
 
@@ -11,18 +11,20 @@ export async function requireLimitsWithinTenant(
   { sql, actor, signal }: AdministrationCall,
   wanted: KeyLimits,
 ): Promise<void> {
-  if (actor.scopes.includes("operator") || Object.keys(wanted).length === 0) return;
+  if (Object.keys(wanted).length === 0) return;
   const [tenant] = await sql.query<{ limits: unknown }>(
     "SELECT limits FROM tenants WHERE id = $1",
     [actor.tenantId],
     signal,
   );
   const stored = tenantLimitsSchema.safeParse(tenant?.limits);
-  const highest = resolveLimits({}, stored.success ? stored.data : {}, LIMITS_DEFAULT);
-  const violations = (["requestsPerMinute", "tokensPerMinute"] as const).flatMap((limit) =>
-    (wanted[limit] ?? 0) > highest[limit]
-      ? [{ field: `limits.${limit}`, description: `is above the tenant's ${highest[limit]}` }]
-      : [],
-  );
+  const ofTenant = stored.success ? stored.data : {};
+  const otherwise: KeyLimits = actor.scopes.includes("operator") ? {} : LIMITS_DEFAULT;
+  const violations = (["requestsPerMinute", "tokensPerMinute"] as const).flatMap((limit) => {
+    const highest = ofTenant[limit] ?? otherwise[limit] ?? Number.POSITIVE_INFINITY;
+    return (wanted[limit] ?? 0) > highest
+      ? [{ field: `limits.${limit}`, description: `is above the tenant's ${highest}` }]
+      : [];
+  });
   if (violations.length > 0) throw invalid(violations);
 }

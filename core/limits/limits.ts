@@ -16,7 +16,7 @@ export const keyLimitsSchema = z.strictObject({
   tokensPerMinute: z.int().min(1).max(TOKENS_MAX).optional(),
 });
 
-/** What can be set on a tenant: the same, as defaults for its keys, and a budget that all of them share. */
+/** What can be set on a tenant: the same, for each of its keys, and a budget that all of them share. */
 export const tenantLimitsSchema = keyLimitsSchema.extend({
   tenantTokensPerMinute: z.int().min(1).max(TOKENS_MAX).optional(),
 });
@@ -41,11 +41,18 @@ export const LIMITS_DEFAULT: Limits = {
   tenantTokensPerMinute: 1_000_000,
 };
 
-/** The key's limits, else the tenant's, else the defaults; each by itself. */
+/**
+ * The key's limits, else the tenant's, else the defaults; each by itself. A tenant's limit binds its keys whatever
+ * stands on them, so that lowering it lowers them all.
+ */
 export function resolveLimits(key: KeyLimits, tenant: TenantLimits, defaults: Limits): Limits {
+  const limitOf = (limit: keyof KeyLimits) => {
+    const bound = tenant[limit] ?? Number.POSITIVE_INFINITY;
+    return Math.min(key[limit] ?? tenant[limit] ?? defaults[limit], bound);
+  };
   return {
-    requestsPerMinute: key.requestsPerMinute ?? tenant.requestsPerMinute ?? defaults.requestsPerMinute,
-    tokensPerMinute: key.tokensPerMinute ?? tenant.tokensPerMinute ?? defaults.tokensPerMinute,
+    requestsPerMinute: limitOf("requestsPerMinute"),
+    tokensPerMinute: limitOf("tokensPerMinute"),
     tenantTokensPerMinute: tenant.tenantTokensPerMinute ?? defaults.tenantTokensPerMinute,
   };
 }

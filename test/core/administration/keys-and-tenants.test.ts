@@ -3,6 +3,7 @@ import { listAudit } from "../../../core/administration/audit.ts";
 import * as keys from "../../../core/administration/keys.ts";
 import * as tenants from "../../../core/administration/tenants.ts";
 import { parseApiKey, verifyApiKey } from "../../../core/auth/api-key.ts";
+import type { Verification } from "../../../core/auth/principal.ts";
 import { SqlDirectory } from "../../../core/directory/sql-directory.ts";
 import type { ParleyError } from "../../../core/errors/parley-error.ts";
 import { type AdministrationFixture, openAdministration } from "./administration-fixture.ts";
@@ -23,12 +24,16 @@ const create = (input: object = wanted, actor = {}) =>
 const rotate = (id: string, input: object = {}, actor = {}) =>
   keys.rotateKey(fixture.as(actor), id, input, random, Date.now());
 
-/** The verdict on a key's text at a time, as edge and backend come to it. */
-async function verdict(text: string, nowMs = Date.now()): Promise<string> {
+/** The outcome for a key's text at a time, as edge and backend come to it. */
+async function verify(text: string, nowMs = Date.now()): Promise<Verification> {
   const presented = parseApiKey(text);
-  if (!presented) return "malformed";
+  if (!presented) return { ok: false, reason: "malformed" };
   const record = await new SqlDirectory(fixture.pglite, () => undefined).findApiKey(presented.keyId);
-  const verification = await verifyApiKey(presented, record, nowMs);
+  return verifyApiKey(presented, record, nowMs);
+}
+
+async function verdict(text: string, nowMs = Date.now()): Promise<string> {
+  const verification = await verify(text, nowMs);
   return verification.ok ? "ok" : verification.reason;
 }
 
@@ -87,7 +92,7 @@ describe("an API key", () => {
     );
   });
 
-  it("has limits within the tenant's, else the defaults, unless an operator makes it", async () => {
+  it("has limits within the tenant's, else, unless an operator makes it, the defaults", async () => {
     await fixture.pglite.query(
       `UPDATE tenants SET limits = '{"requestsPerMinute": 10}' WHERE id = 'acme'`,
       [],
@@ -97,7 +102,9 @@ describe("an API key", () => {
     const error = await failureOf(create({ ...wanted, limits }, manager));
     expect(fieldsOf(error)).toEqual(["limits.requestsPerMinute", "limits.tokensPerMinute"]);
     expect((await create({ ...wanted, limits: { requestsPerMinute: 10 } }, manager)).status).toBe("active");
-    expect((await create({ ...wanted, limits })).limits).toEqual(limits);
+    expect(fieldsOf(await failureOf(create({ ...wanted, limits })))).toEqual(["limits.requestsPerMinute"]);
+    const raised = { requestsPerMinute: 10, tokensPerMinute: 200_001 };
+    expect((await create({ ...wanted, limits: raised })).limits).toEqual(raised);
   });
 
   it("that is rotated works on through the overlap, and no longer", async () => {
@@ -114,6 +121,20 @@ describe("an API key", () => {
     expect([await verdict(old.key, later), await verdict(replacement.key, later)]).toEqual(["expired", "ok"]);
     const { entries } = await listAudit(fixture.as(), { targetId: replacement.id });
     expect(entries).toMatchObject([{ action: "key.rotate", details: { replaces: old.id } }]);
+  });
+
+  it("is bound by its tenant's limits, set before or after it was made and rotated", async () => {
+    const made = await create({ ...wanted, limits: { tokensPerMinute: 5_000 } });
+    const rotated = await rotate(made.id);
+    const limitOf = async (text: string) => {
+      const verification = await verify(text);
+      return verification.ok ? verification.limits.tokensPerMinute : undefined;
+    };
+    expect([await limitOf(made.key), await limitOf(rotated.key)]).toEqual([5_000, 5_000]);
+    await tenants.patchTenant(fixture.as(), "acme", { limits: { tokensPerMinute: 70 } });
+    expect([await limitOf(made.key), await limitOf(rotated.key)]).toEqual([70, 70]);
+    await tenants.patchTenant(fixture.as(), "acme", { limits: { tokensPerMinute: null } });
+    expect(await limitOf(rotated.key)).toBe(5_000);
   });
 
   it("is given a day of overlap and a life as long as before, unless told otherwise", async () => {
