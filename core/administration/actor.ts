@@ -15,6 +15,8 @@ export interface Actor {
   readonly scopes: readonly string[];
   /** The API key used; empty for the command line and for tokens. */
   readonly keyId: string;
+  /** When the credential used ends, Unix epoch, milliseconds; undefined: never. */
+  readonly expiresAtMs?: number | undefined;
   readonly requestId: string;
   /** Network address of the caller; empty when unknown. */
   readonly address: string;

@@ -11,7 +11,9 @@ const OVERLAP_SECONDS_MAX = 30 * 86_400;
 
 const expiresAt = z.iso
   .datetime({ offset: true })
-  .describe("When it ends; without it the key does not expire");
+  .describe(
+    "When it ends; without it the key does not expire. Needed by a caller whose own credential expires",
+  );
 
 /** A new key. */
 export const newKeySchema = z.strictObject({

@@ -1,6 +1,7 @@
 /**
  * API keys, as administrators make and end them. A secret is returned once, by the operation that made it; only
- * its hash is stored. Nobody makes, or by rotation obtains, a key that may do more than he may himself.
+ * its hash is stored. Nobody makes, or by rotation obtains, a key that may do more than he may himself, or that
+ * outlives his own; nobody but operators ends one that may do more.
  */
 import { generateApiKey, hashSecret, type RandomBytes } from "../auth/api-key.ts";
 import { SCOPES } from "../auth/principal.ts";
@@ -15,8 +16,9 @@ import {
   newKeySchema,
   rotationSchema,
 } from "./key-document.ts";
+import { expiryViolations, latestExpiryMs, outlives } from "./key-expiry.ts";
 import { requireLimitsWithinTenant } from "./key-limits.ts";
-import { type Violation, validate } from "./violations.ts";
+import { invalid, type Violation, validate } from "./violations.ts";
 
 /** Keys of a tenant that can be used; a deployment for more callers than this has them bring tokens. */
 const USABLE_KEYS_MAX = 1_000;
@@ -38,19 +40,21 @@ const CREATE = `
   SELECT ${KEY_COLUMNS} FROM changed`;
 
 /**
- * The old key is found only if the caller has all of its scopes. It has one successor at a time: of two rotations
+ * The old key is found only if the caller has all of its scopes, and only if the new one would end by `$12`. It has one successor at a time: of two rotations
  * at once the index lets one through. A new life is as long as the old one was meant to be, and no rotation has
  * shortened that, since a key with a successor is not rotated.
  */
 const ROTATE = `
-  WITH old AS (
-    SELECT * FROM api_keys
-     WHERE tenant_id = $1 AND id = $6 AND ${IS_USABLE} AND scopes <@ $7::text[]
+  WITH found AS (
+    SELECT *, coalesce($10::timestamptz, now() + (expires_at - created_at)) AS new_expires_at
+      FROM api_keys WHERE tenant_id = $1 AND id = $6 AND ${IS_USABLE} AND scopes <@ $7::text[]
+  ), old AS (
+    SELECT * FROM found
+     WHERE $12::timestamptz IS NULL OR coalesce(new_expires_at, 'infinity') <= $12::timestamptz
   ), changed AS (
     INSERT INTO api_keys
       (id, tenant_id, secret_sha256, subject, label, scopes, expires_at, limits, created_by, replaces)
-    SELECT $8::text, tenant_id, $9::text, subject, label, scopes,
-           coalesce($10::timestamptz, now() + (expires_at - created_at)), limits, $2::text, id
+    SELECT $8::text, tenant_id, $9::text, subject, label, scopes, new_expires_at, limits, $2::text, id
       FROM old WHERE ${HAS_ROOM}
     ON CONFLICT DO NOTHING
     RETURNING *
@@ -61,11 +65,15 @@ const ROTATE = `
   ), audited AS (${audit("key.rotate", `${keyDetails()} || jsonb_build_object('replaces', replaces)`)})
   SELECT ${KEY_COLUMNS} FROM changed`;
 
+/** `$7`: the caller's scopes; an operator's bind nothing here. */
 const REVOKE = `
   WITH changed AS (
-    UPDATE api_keys SET revoked_at = now() WHERE tenant_id = $1 AND id = $6 AND revoked_at IS NULL RETURNING *
+    UPDATE api_keys SET revoked_at = now()
+     WHERE tenant_id = $1 AND id = $6 AND revoked_at IS NULL
+       AND (scopes <@ $7::text[] OR 'operator' = ANY ($7::text[]))
+    RETURNING *
   ), audited AS (${audit("key.revoke", keyDetails())})
-  SELECT id FROM api_keys WHERE tenant_id = $1 AND id = $6`;
+  SELECT scopes FROM api_keys WHERE tenant_id = $1 AND id = $6`;
 
 const FIND = `SELECT ${KEY_COLUMNS} FROM api_keys WHERE tenant_id = $1 AND id = $2`;
 
@@ -76,8 +84,8 @@ const LIST = `
 /**
  * Makes a key.
  *
- * @throws ParleyError `invalid_argument`, also for scopes beyond the caller's and limits beyond the tenant's; `not_found` when there is no such
- *   tenant (command line only); `resource_exhausted`
+ * @throws ParleyError `invalid_argument`, also for scopes beyond the caller's, limits beyond the tenant's and a
+ *   life beyond the credential's; `not_found` when there is no such tenant (command line only); `resource_exhausted`
  */
 export async function createKey(
   call: AdministrationCall,
@@ -86,8 +94,10 @@ export async function createKey(
   nowMs: number,
 ): Promise<NewKeyView> {
   const { sql, actor, signal } = call;
-  const further = [...scopesBeyond(actor.scopes, input), ...expiryInThePast(input, nowMs)];
+  const latestMs = latestExpiryMs(actor, nowMs);
+  const further = [...scopesBeyond(actor.scopes, input), ...expiryViolations(input, nowMs, latestMs)];
   const wanted = validate(newKeySchema, input, further);
+  if (latestMs !== undefined && wanted.expiresAt === undefined) throw invalid([outlives(latestMs)]);
   await requireLimitsWithinTenant(call, wanted.limits);
   const key = generateApiKey(random);
   const [row] = await sql.query<KeyRow>(
@@ -113,7 +123,7 @@ export async function createKey(
 /**
  * Replaces a key by a new one with the same rights; the old one works on for `overlapSeconds`.
  *
- * @throws ParleyError `invalid_argument`; `not_found`; `failed_precondition` for a key that has ended or has been
+ * @throws ParleyError `invalid_argument`, also for a life beyond the credential's; `not_found`; `failed_precondition` for a key that has ended or has been
  *   rotated; `permission_denied` for a key with more scopes than the caller; `resource_exhausted`
  */
 export async function rotateKey(
@@ -125,7 +135,9 @@ export async function rotateKey(
 ): Promise<NewKeyView> {
   const { sql, actor, signal } = call;
   requireKeyId(id);
-  const { overlapSeconds, expiresAt } = validate(rotationSchema, input, expiryInThePast(input, nowMs));
+  const latestMs = latestExpiryMs(actor, nowMs);
+  const further = expiryViolations(input, nowMs, latestMs);
+  const { overlapSeconds, expiresAt } = validate(rotationSchema, input, further);
   const key = generateApiKey(random);
   const params = [
     ...actorParams(actor),
@@ -135,6 +147,7 @@ export async function rotateKey(
     await hashSecret(key.secret),
     expiresAt ?? null,
     overlapSeconds,
+    latestMs === undefined ? null : new Date(latestMs).toISOString(),
   ];
   const [row] = await sql.query<KeyRow>(ROTATE, params, signal);
   if (row) return { ...keyView(row), key: key.text };
@@ -142,14 +155,13 @@ export async function rotateKey(
   if (!old) throw keyNotFound(id);
   const { status, scopes } = keyView(old);
   if (status !== "active") throw new ParleyError("failed_precondition", `the key ${id} is ${status}`);
-  if (!scopes.every((scope) => actor.scopes.includes(scope))) {
-    throw new ParleyError("permission_denied", `the key ${id} has scopes that this credential lacks`);
-  }
+  if (!holdsAll(actor.scopes, scopes)) throw hasMoreScopes(id);
   const [successor] = await sql.query<{ id: string }>(
     "SELECT id FROM api_keys WHERE tenant_id = $1 AND replaces = $2 AND revoked_at IS NULL",
     [actor.tenantId, id],
     signal,
   );
+  if (!successor && latestMs !== undefined && expiresAt === undefined) throw invalid([outlives(latestMs)]);
   if (!successor) throw tooManyKeys();
   throw new ParleyError(
     "failed_precondition",
@@ -157,11 +169,17 @@ export async function rotateKey(
   );
 }
 
-/** Ends a key at once; ending it again changes nothing. @throws ParleyError `not_found` */
+/**
+ * Ends a key at once; ending it again changes nothing.
+ *
+ * @throws ParleyError `not_found`; `permission_denied` for a key with more scopes than a caller who is no operator
+ */
 export async function revokeKey({ sql, actor, signal }: AdministrationCall, id: string): Promise<void> {
   requireKeyId(id);
-  const rows = await sql.query(REVOKE, [...actorParams(actor), id], signal);
-  if (rows.length === 0) throw keyNotFound(id);
+  const params = [...actorParams(actor), id, [...actor.scopes]];
+  const [row] = await sql.query<{ scopes: string[] }>(REVOKE, params, signal);
+  if (!row) throw keyNotFound(id);
+  if (!holdsAll(actor.scopes, row.scopes) && !actor.scopes.includes("operator")) throw hasMoreScopes(id);
 }
 
 /** The tenant's keys, usable ones first, then the newest; at most a thousand. */
@@ -175,6 +193,14 @@ function requireKeyId(id: string): void {
 
 function keyNotFound(id: string): ParleyError {
   return new ParleyError("not_found", `no key "${id.slice(0, 64)}"; GET /api/v1/keys lists yours`);
+}
+
+function holdsAll(own: readonly string[], scopes: readonly string[]): boolean {
+  return scopes.every((scope) => own.includes(scope));
+}
+
+function hasMoreScopes(id: string): ParleyError {
+  return new ParleyError("permission_denied", `the key ${id} has scopes that this credential lacks`);
 }
 
 function tooManyKeys(): ParleyError {
@@ -192,12 +218,6 @@ function scopesBeyond(own: readonly string[], input: unknown): Violation[] {
       ? [{ field: `scopes.${index}`, description: `this credential lacks the scope ${scope} itself` }]
       : [],
   );
-}
-
-function expiryInThePast(input: unknown, nowMs: number): Violation[] {
-  const { expiresAt } = (input ?? {}) as { expiresAt?: unknown };
-  if (typeof expiresAt !== "string" || !(Date.parse(expiresAt) <= nowMs)) return [];
-  return [{ field: "expiresAt", description: "is in the past" }];
 }
 
 function keyDetails(): string {

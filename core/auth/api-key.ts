@@ -75,6 +75,7 @@ export async function verifyApiKey(
       subject: record.subject,
       scopes: record.scopes,
       keyId: record.keyId,
+      expiresAtMs: record.expiresAtMs,
     },
     limits: resolveLimits(record.limits, record.tenantLimits, LIMITS_DEFAULT),
   };

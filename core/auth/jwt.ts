@@ -96,14 +96,15 @@ function mapClaims(payload: JWTPayload, settings: JwtSettings, nowMs: number): J
   }
   const tenantId = claim(payload, settings.tenantClaim);
   const scopes = readScopes(claim(payload, settings.scopeClaim), settings.allowOperator);
-  const subject = payload.sub;
+  const { sub: subject, exp } = payload;
   const isComplete =
     typeof tenantId === "string" &&
     IDENTIFIER_PATTERN.test(tenantId) &&
     typeof subject === "string" &&
     SUBJECT_PATTERN.test(subject);
   if (!isComplete || !scopes) return { ok: false, reason: "bad-claims" };
-  return { ok: true, principal: { tenantId, subject, scopes, keyId: "" } };
+  const expiresAtMs = exp === undefined ? undefined : exp * 1000;
+  return { ok: true, principal: { tenantId, subject, scopes, keyId: "", expiresAtMs } };
 }
 
 /** Claims may be named like properties that every object has. */

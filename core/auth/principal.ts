@@ -10,7 +10,7 @@ export const SCOPES = [
   "messages:read",
   "agents:read",
   "agents:write",
-  /** To make, list, rotate and revoke the tenant's keys, with at most the caller's own scopes. */
+  /** To list the tenant's keys, and to make, rotate and revoke those with at most the caller's own scopes. */
   "keys:manage",
   "usage:read",
   /** To manage every tenant of the deployment. */
@@ -28,6 +28,8 @@ export interface Principal {
   readonly scopes: readonly string[];
   /** The API key used, never its secret. Empty for a JWT: there tenant and subject are all that names the caller. */
   readonly keyId: string;
+  /** When the credential ends, Unix epoch, milliseconds; missing where it does not, or where it is not known. */
+  readonly expiresAtMs?: number | undefined;
 }
 
 /** Why a credential was refused; for the log only, callers are never told. */

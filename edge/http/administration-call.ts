@@ -6,10 +6,10 @@ import type { EdgeEnv } from "./edge-env.ts";
 
 /** Behind `authenticate`. The tenant is always the caller's own. */
 export function administrationCall(c: Context<EdgeEnv>): AdministrationCall {
-  const { tenantId, subject, scopes, keyId } = c.get("principal");
+  const address = callerAddress(c);
   return {
     sql: c.get("composition").sql,
-    actor: { tenantId, subject, scopes, keyId, requestId: c.get("requestId"), address: callerAddress(c) },
+    actor: { ...c.get("principal"), requestId: c.get("requestId"), address },
     signal: c.get("abort").signal,
   };
 }

@@ -207,7 +207,7 @@ export function directoryContract(client: () => SqlClient): void {
 
     it("makes a new key when the old one was revoked, and gives a kept one the scopes that it lacks", async () => {
       const revoked = await seedDevelopmentKey(client(), keyFile(), now);
-      await client().query("UPDATE api_keys SET revoked_at = now() - interval '1 minute'", []);
+      await client().query("UPDATE api_keys SET revoked_at = now() - interval '1 hour'", []);
       const lacking = await seedDevelopmentKey(client(), keyFile(), now);
       expect(lacking.text).not.toBe(revoked.text);
       await client().query("UPDATE api_keys SET scopes = $1 WHERE revoked_at IS NULL", [["agents:read"]]);

@@ -3,7 +3,7 @@ import { listAudit } from "../../../core/administration/audit.ts";
 import * as keys from "../../../core/administration/keys.ts";
 import * as tenants from "../../../core/administration/tenants.ts";
 import { parseApiKey, verifyApiKey } from "../../../core/auth/api-key.ts";
-import type { Verification } from "../../../core/auth/principal.ts";
+import { SCOPES, type Verification } from "../../../core/auth/principal.ts";
 import { SqlDirectory } from "../../../core/directory/sql-directory.ts";
 import type { ParleyError } from "../../../core/errors/parley-error.ts";
 import { type AdministrationFixture, openAdministration } from "./administration-fixture.ts";
@@ -163,6 +163,51 @@ describe("an API key", () => {
     const error = await failureOf(rotate(strong.id, {}, { scopes: ["keys:manage"] }));
     expect(error.code).toBe("permission_denied");
     expect(await verdict(strong.key, Date.now() + 48 * HOUR_MS)).toBe("ok");
+  });
+
+  it("made or rotated by a key that expires ends by then, unless an operator makes it", async () => {
+    const endMs = Date.now() + HOUR_MS;
+    const expiring = { expiresAtMs: endMs, scopes: ["keys:manage", "messages:send"] };
+    const iso = (ms: number) => new Date(ms).toISOString();
+    const eternal = await create();
+    const long = await create({ ...wanted, expiresAt: iso(endMs + HOUR_MS) });
+    for (const attempt of [
+      () => create(wanted, expiring),
+      () => create({ ...wanted, expiresAt: iso(endMs + 1) }, expiring),
+      () => rotate(eternal.id, {}, expiring),
+      () => rotate(long.id, {}, expiring),
+      () => rotate(long.id, { expiresAt: iso(endMs + 1) }, expiring),
+    ]) {
+      const error = await failureOf(attempt());
+      expect([error.code, fieldsOf(error)]).toEqual(["invalid_argument", ["expiresAt"]]);
+      expect(error.message).toContain(`at most ${iso(endMs)}`);
+    }
+    const expiresAt = iso(endMs);
+    expect((await create({ ...wanted, expiresAt }, expiring)).expiresAt).toBe(expiresAt);
+    expect((await rotate(eternal.id, { expiresAt }, expiring)).expiresAt).toBe(expiresAt);
+    expect((await create(wanted, { ...expiring, scopes: SCOPES })).expiresAt).toBeNull();
+  });
+
+  it("made with a token, which is renewed again and again, lives for at most 90 days", async () => {
+    const token = { keyId: "", expiresAtMs: Date.now() + 60_000, scopes: ["keys:manage", "messages:send"] };
+    const inDays = (days: number) => new Date(Date.now() + days * 24 * HOUR_MS).toISOString();
+    expect(fieldsOf(await failureOf(create(wanted, token)))).toEqual(["expiresAt"]);
+    expect(fieldsOf(await failureOf(create({ ...wanted, expiresAt: inDays(91) }, token)))).toEqual([
+      "expiresAt",
+    ]);
+    expect((await create({ ...wanted, expiresAt: inDays(90) }, token)).status).toBe("active");
+  });
+
+  it("with more scopes than the caller cannot be revoked by it, unless it is an operator", async () => {
+    const strong = await create({ ...wanted, scopes: ["messages:send", "usage:read"] });
+    const weak = { scopes: ["keys:manage", "messages:send"] };
+    const error = await failureOf(keys.revokeKey(fixture.as(weak), strong.id));
+    expect(error).toMatchObject({ code: "permission_denied", message: expect.stringContaining(strong.id) });
+    expect(await verdict(strong.key)).toBe("ok");
+    const { entries } = await listAudit(fixture.as(), { targetId: strong.id });
+    expect(entries.map(({ action }) => action)).toEqual(["key.create"]);
+    await keys.revokeKey(fixture.as({ scopes: ["keys:manage", "operator"] }), strong.id);
+    expect(await verdict(strong.key)).toBe("revoked");
   });
 
   it("that is revoked is refused at once; revoking it again changes and records nothing", async () => {

@@ -51,13 +51,15 @@ describe("a JWT", () => {
   it("of each algorithm of public keys lets its subject in", async () => {
     const verify = verifier();
     for (const key of [es256, rs256, eddsa]) {
-      expect(await verify(await signToken(key))).toEqual({
+      const exp = inSeconds(300);
+      expect(await verify(await signToken(key, { exp }))).toEqual({
         ok: true,
         principal: {
           tenantId: "default",
           subject: "tess",
           scopes: ["messages:send", "agents:read"],
           keyId: "",
+          expiresAtMs: exp * 1000,
         },
       });
     }
