@@ -46,6 +46,8 @@ export interface EdgeConfig {
   readonly jwt: JwtSettings | undefined;
   readonly requestBytesMax: number;
   readonly requestTimeoutMs: number;
+  /** Header that says where a caller is, set by a proxy; undefined: the connection's other end. */
+  readonly clientAddressHeader: string | undefined;
   readonly logLevel: LogLevel;
 }
 
@@ -82,6 +84,13 @@ const schema = z
     ),
     UPSTASH_REDIS_REST_URL: z.preprocess(emptyAsUnset, z.url({ protocol: /^https?$/ }).optional()),
     UPSTASH_REDIS_REST_TOKEN: z.preprocess(emptyAsUnset, z.string().optional()),
+    CLIENT_ADDRESS_HEADER: z.preprocess(
+      emptyAsUnset,
+      z
+        .string()
+        .regex(/^[A-Za-z0-9-]{1,64}$/)
+        .optional(),
+    ),
     LOG_LEVEL: z.preprocess(emptyAsUnset, z.enum(LOG_LEVELS).default(LOG_LEVEL_DEFAULT)),
   })
   // Also when something else is wrong: all problems are reported together.
@@ -128,6 +137,10 @@ export const EDGE_VARIABLES = {
     expectation: "the token of UPSTASH_REDIS_REST_URL; set when, and only when, that is",
     effect: "opens the database where limits are counted",
   },
+  CLIENT_ADDRESS_HEADER: {
+    expectation: "unset, or the name of a header that the proxy in front of the edge always sets",
+    effect: "where a caller's address is read instead of from the connection",
+  },
   LOG_LEVEL: {
     expectation: `unset (${LOG_LEVEL_DEFAULT}), or one of ${LOG_LEVELS.join(", ")}`,
     effect: "how much is logged",
@@ -170,6 +183,7 @@ export function readEdgeConfig(env: object): EdgeConfig {
     jwt: jwt.settings,
     requestBytesMax: values.REQUEST_BYTES_MAX,
     requestTimeoutMs: values.REQUEST_TIMEOUT_MS,
+    clientAddressHeader: values.CLIENT_ADDRESS_HEADER,
     logLevel: values.LOG_LEVEL,
   });
 }

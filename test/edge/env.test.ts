@@ -13,6 +13,7 @@ describe("the edge's configuration", () => {
       jwt: undefined,
       requestBytesMax: 1_048_576,
       requestTimeoutMs: 60_000,
+      clientAddressHeader: undefined,
       logLevel: "info",
     });
     expect(Object.isFrozen(config)).toBe(true);
@@ -50,6 +51,7 @@ describe("the edge's configuration", () => {
       REQUEST_BYTES_MAX: "1e3",
       REQUEST_TIMEOUT_MS: "99",
       UPSTASH_REDIS_REST_URL: "opensesame",
+      CLIENT_ADDRESS_HEADER: "opensesame: 1",
       LOG_LEVEL: "opensesame",
       JWT_ISSUER: "x".repeat(513),
       JWT_AUDIENCE: "x".repeat(513),

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -185,6 +186,29 @@ describe("the Worker as it is deployed, in workerd", () => {
   it("writes nothing secret", () => {
     expect(worker.logs.join("\n")).not.toContain(neon.apiKey.slice(-43));
     expect(worker.logs.join("\n")).not.toMatch(/hunter2|a-secret-of-the-tests|eyJ/);
+  });
+});
+
+describe("a Worker without Cloudflare before it", () => {
+  /** The status of a wrong guess at a key, from an address of loopback, claiming another one. */
+  async function guess(localAddress: string, claimed: string): Promise<number | undefined> {
+    const call = request(`${worker.url}/api/v1/agents`, {
+      localAddress,
+      headers: {
+        authorization: `Bearer parley_${"a".repeat(12)}_${"B".repeat(43)}`,
+        "cf-connecting-ip": claimed,
+        "x-forwarded-for": claimed,
+      },
+    });
+    const [answer] = await once(call.end(), "response");
+    answer.resume();
+    return answer.statusCode;
+  }
+
+  it("slows guesses by the address of the connection, whatever address their headers claim", async () => {
+    for (let i = 0; i < 10; i++) expect(await guess("127.0.0.1", `192.0.2.${i}`)).toBe(401);
+    expect(await guess("127.0.0.1", "192.0.2.99")).toBe(429);
+    expect(await guess("127.0.0.2", "127.0.0.1")).toBe(401);
   });
 });
 

@@ -80,7 +80,8 @@ describe("guessing at the edge", () => {
   const guess = `parley_${"a".repeat(12)}_${"B".repeat(43)}`;
   const from = (address: string) => ({ "cf-connecting-ip": address });
 
-  it("is answered with 429 and a time to wait, by the address that Cloudflare tells", async () => {
+  it("is answered with 429 and a time to wait, by the address that the configured header tells", async () => {
+    edge = await createEdgeHarness({ CLIENT_ADDRESS_HEADER: "CF-Connecting-IP" });
     for (let i = 0; i < 10; i++) expect((await agents(guess, from("192.0.2.1"))).status).toBe(401);
     const forwarded = { ...from("192.0.2.1"), "x-forwarded-for": "192.0.2.99", "x-real-ip": "192.0.2.99" };
     const answer = await agents(guess, forwarded);
@@ -89,6 +90,19 @@ describe("guessing at the edge", () => {
     expect(await failure(answer)).toMatchObject({ code: "resource_exhausted", reason: "too-many-attempts" });
     expect((await agents(guess, from("192.0.2.2"))).status).toBe(401);
     expect((await agents(edge.apiKey, from("192.0.2.1"))).status).toBe(200);
+  });
+
+  it("goes by the last entry of a header that proxies append to: callers choose those before it", async () => {
+    edge = await createEdgeHarness({ CLIENT_ADDRESS_HEADER: "X-Forwarded-For" });
+    const by = (text: string) => agents(guess, { "x-forwarded-for": text });
+    for (let i = 0; i < 10; i++) expect((await by(`203.0.113.${i}, 192.0.2.1`)).status).toBe(401);
+    expect((await by("203.0.113.99, 192.0.2.1")).status).toBe(429);
+    expect((await by("192.0.2.1, 203.0.113.99")).status).toBe(401);
+  });
+
+  it("believes no header where none is configured", async () => {
+    for (let i = 0; i < 10; i++) expect((await agents(guess, from(`192.0.2.${i}`))).status).toBe(401);
+    expect((await agents(guess, from("192.0.2.99"))).status).toBe(429);
   });
 
   it("is slowed also where no address is known", async () => {
