@@ -1,11 +1,9 @@
 /** Passages of Markdown: where they begin and end, what stands above them, and what hostile text does to them. */
 import { describe, expect, it } from "vitest";
-import {
-  HEADING_CHARACTERS_MAX,
-  type MarkdownPassage,
-  PASSAGE_CHARACTERS_MAX,
-  splitMarkdown,
-} from "../../../backend/knowledge/split-markdown.ts";
+import { HEADING_CHARACTERS_MAX } from "../../../backend/knowledge/document-structure.ts";
+import { estimateTextTokens } from "../../../backend/knowledge/estimate-text-tokens.ts";
+import { CHUNK_TOKENS_MAX, CHUNK_TOKENS_MIN } from "../../../backend/knowledge/pack-chunks.ts";
+import { type MarkdownPassage, splitMarkdown } from "../../../backend/knowledge/split-markdown.ts";
 
 /** Splits, and checks what holds for every passage of every document. */
 function split(document: string): MarkdownPassage[] {
@@ -15,6 +13,7 @@ function split(document: string): MarkdownPassage[] {
     expect(document.slice(start, end)).toBe(text);
     expect(text).toMatch(/[\p{L}\p{N}]/u);
     expect(start).toBeGreaterThanOrEqual(previousEnd);
+    expect(estimateTextTokens(text)).toBeLessThanOrEqual(CHUNK_TOKENS_MAX);
     previousEnd = end;
   }
   return passages;
@@ -69,18 +68,32 @@ describe("splitMarkdown", () => {
     expect(places("```inline```\n## A\na")).toEqual(["```inline```", "A > a"]);
   });
 
-  it("never splits a code block, and lets it exceed the limit", () => {
-    const code = `\`\`\`\n${"line of code\n\n".repeat(200)}\`\`\``;
-    expect(code.length).toBeGreaterThan(PASSAGE_CHARACTERS_MAX);
-    expect(texts(`before\n${code}\nafter`)).toEqual(["before", code, "after"]);
-  });
+  it.each([
+    ["code", "```\n", "line of code\n\n", "```"],
+    ["a table", "| a | b |\n| --- | --- |\n", "| some words | and more of them |\n", "| end | end |"],
+  ])(
+    "keeps %s in one piece where it fits, and cuts it between lines where it does not",
+    (_, head, line, tail) => {
+      const whole = head + line.repeat(15) + tail;
+      const paragraph = "Some words. ".repeat(70).trim();
+      const around = texts(`${paragraph}\n\n${whole}\n\n${paragraph}`);
+      expect(around.length).toBeGreaterThan(1);
+      expect(around.filter((text) => text.includes(whole))).toHaveLength(1);
+      const long = head + line.repeat(150) + tail;
+      const pieces = texts(`before\n\n${long}\n\nafter`);
+      expect(pieces.length).toBeGreaterThan(2);
+      expect(pieces.slice(1).every((piece) => /^(?:\||line|```|after)/.test(piece))).toBe(true);
+      expect(pieces.join("").replaceAll(/\s/g, "")).toBe(`before${long}after`.replaceAll(/\s/g, ""));
+    },
+  );
 
-  it("joins paragraphs up to the limit and not over it", () => {
-    const half = "x".repeat(PASSAGE_CHARACTERS_MAX / 2 - 1);
-    const atLimit = `${half}\n\n${half}`;
-    expect(atLimit).toHaveLength(PASSAGE_CHARACTERS_MAX);
-    expect(texts(atLimit)).toEqual([atLimit]);
-    expect(texts(`${half}\n\n${half}y`)).toEqual([half, `${half}y`]);
+  it("joins paragraphs up to the limit, and into pieces of like length rather than full ones and a rest", () => {
+    const paragraph = "Twelve words that say nothing are enough for one paragraph of text. ".repeat(5).trim();
+    const tokens = estimateTextTokens(paragraph);
+    const lengths = texts(Array(12).fill(paragraph).join("\n\n")).map((text) => estimateTextTokens(text));
+    expect(12 * tokens).toBeGreaterThan(2 * CHUNK_TOKENS_MAX);
+    expect(lengths.length).toBeGreaterThan(1);
+    expect(Math.min(...lengths)).toBeGreaterThanOrEqual(CHUNK_TOKENS_MIN);
   });
 
   it.each([
@@ -89,11 +102,10 @@ describe("splitMarkdown", () => {
     ["words", "word "],
     ["anything", "x"],
   ])("cuts a paragraph that is too long at the end of %s", (_, piece) => {
-    const document = piece.repeat(Math.ceil(5000 / piece.length)).trimEnd();
+    const document = piece.repeat(Math.ceil(9000 / piece.length)).trimEnd();
     const cut = texts(document);
     expect(cut.length).toBeGreaterThan(3);
     for (const text of cut) {
-      expect(text.length).toBeLessThanOrEqual(PASSAGE_CHARACTERS_MAX);
       expect(text.replaceAll(piece.trimEnd(), "").trim()).toBe("");
     }
   });
