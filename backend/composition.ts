@@ -80,11 +80,15 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     onFailure: ({ error, ...failure }) => logger.error({ ...failure, err: error }, "the message log failed"),
   });
   const redis = openRedis(config, logger);
+  const counter = createTokenCounter();
   const engine = new TaskEngine({
     directory,
     run: createRunTurn({
-      runners: createAgentRunners(await createModelDependencies(config, logger, monotonicNow)),
-      memory: composeConversations({ client: database.client, redis, counter: createTokenCounter(), logger }),
+      runners: createAgentRunners({
+        ...(await createModelDependencies(config, logger, monotonicNow)),
+        counter,
+      }),
+      memory: composeConversations({ client: database.client, redis, counter, logger }),
       recorder: createLogTurnRecorder(log, Date.now),
       logger,
       now: monotonicNow,

@@ -8,11 +8,14 @@ import { ParleyError } from "../../core/errors/parley-error.ts";
 import { PartSchema } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import type { Content } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { PassageRetriever } from "../knowledge/passage-retriever.ts";
-import type { Answer } from "../llm/answer-event.ts";
-import type { ModelMessage } from "../llm/language-model.ts";
+import type { Answer, ModelLink } from "../llm/answer-event.ts";
+import { promptTokensMax } from "../llm/context-window.ts";
 import type { ModelManager } from "../llm/model-manager.ts";
 import type { ModelRegistry } from "../llm/model-registry.ts";
+import type { TokenCounter } from "../llm/token-counter.ts";
 import type { AgentRunner, AgentTurn } from "./agent-runner.ts";
+import { countTurns } from "./count-turns.ts";
+import { exchangesOf, fitPrompt, leastTokens, type PromptParts } from "./fit-prompt.ts";
 import { questionText } from "./question-text.ts";
 import { withGivenParameters } from "./sender-context.ts";
 
@@ -29,6 +32,7 @@ export interface ModelAgentDependencies {
   /** The manager for one turn; it reports the turn's attempts. */
   managerFor: (turn: AgentTurn) => ModelManager;
   retriever: PassageRetriever;
+  counter: TokenCounter;
 }
 
 /** Makes the runner for one agent's configuration. */
@@ -36,7 +40,7 @@ export function createModelAgent(
   config: ModelAgentConfig,
   dependencies: ModelAgentDependencies,
 ): AgentRunner {
-  const { registry, managerFor, retriever } = dependencies;
+  const { registry, managerFor, retriever, counter } = dependencies;
   return {
     async *answer(turn, signal) {
       const question = questionOf(turn.content);
@@ -54,12 +58,15 @@ export function createModelAgent(
             )
           : [],
       ]);
+      const links = chain.map((link) => ({
+        ...link,
+        parameters: withGivenParameters(link.parameters, turn.parameters),
+      }));
+      const tokensMax = Math.max(...links.map(promptTokensMax));
+      const parts = await promptPartsOf(config, turn, { question, tokensMax, counter });
       const answer = managerFor(turn).answer({
-        chain: chain.map((link) => ({
-          ...link,
-          parameters: withGivenParameters(link.parameters, turn.parameters),
-        })),
-        request: { messages: promptOf(config, turn, question), passages },
+        chain: withPrompts(links, parts),
+        request: { messages: [], passages },
         presetReply: config.presetReply,
         deadline: turn.deadline,
         signal,
@@ -71,14 +78,40 @@ export function createModelAgent(
   };
 }
 
-/** System prompt, conversation, question. */
-function promptOf(config: ModelAgentConfig, turn: AgentTurn, question: string): ModelMessage[] {
-  const text = systemText(config.systemPrompt, turn.instructions);
-  const system: ModelMessage[] = text === "" ? [] : [{ role: "system", text }];
-  return [...system, ...turn.history, { role: "user", text: question }];
+/** What there is to say, counted. What cannot fit any window is left out, so that nobody counts it. */
+async function promptPartsOf(
+  config: ModelAgentConfig,
+  { instructions, history, summary }: AgentTurn,
+  { question, tokensMax, counter }: { question: string; tokensMax: number; counter: TokenCounter },
+): Promise<PromptParts> {
+  const turnsMax = config.context?.turnsMax ?? Number.POSITIVE_INFINITY;
+  const shown = turnsMax === 0 ? [] : exchangesOf(history).slice(-turnsMax).flat();
+  const system = systemText(config.systemPrompt, instructions);
+  return {
+    system: [{ text: system, tokens: await counter.count(system) }],
+    summary: turnsMax === 0 ? undefined : summary,
+    history: await countTurns(shown, counter, tokensMax),
+    question: { text: question, tokens: await counter.count(question) },
+  };
 }
 
-/** One message: templates of many models take no second one. */
+/** The links that can take the question, each with the prompt that fits it. */
+function withPrompts(links: readonly ModelLink[], parts: PromptParts): ModelLink[] {
+  const fitting = links.flatMap((link) => {
+    const messages = fitPrompt(parts, promptTokensMax(link));
+    return messages ? [{ ...link, messages }] : [];
+  });
+  if (fitting.length > 0 || links.length === 0) return fitting;
+  const tokensMax = Math.max(...links.map(promptTokensMax));
+  throw new ParleyError(
+    "invalid_argument",
+    `the message is too long for this agent: with its instructions it is about ${leastTokens(parts)} tokens, and its ` +
+      `models take ${tokensMax}; send a shorter one`,
+    { reason: "message-too-long", details: { tokens: leastTokens(parts), tokensMax } },
+  );
+}
+
+/** One text: what the sender adds must be told from what the agent was given. */
 function systemText(own: string, given: string): string {
   if (own === "" || given === "") return own + given;
   return `${own}\n\n${GIVEN_INSTRUCTIONS}\n${given}`;

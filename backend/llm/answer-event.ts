@@ -4,6 +4,7 @@ import type {
   FinishReason,
   LanguageModel,
   ModelFailureReason,
+  ModelMessage,
   ModelParameters,
   ModelRequest,
   ModelUsage,
@@ -18,6 +19,10 @@ export interface ModelLink {
   readonly idleTimeoutMs: number;
   readonly totalTimeoutMs: number;
   readonly parameters: ModelParameters;
+  /** How much the model takes, prompt and answer together, tokens; undefined when the agent does not say. */
+  readonly contextTokens?: number | undefined;
+  /** The conversation as it fits this model; that of the request when undefined. */
+  readonly messages?: readonly ModelMessage[] | undefined;
 }
 
 /** What is asked of the manager. */

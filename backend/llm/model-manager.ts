@@ -70,7 +70,12 @@ export class ModelManager {
   ): AsyncGenerator<AnswerEvent, AttemptResult> {
     return attemptModel({
       link,
-      request: { ...request, parameters: link.parameters, presetReply },
+      request: {
+        ...request,
+        messages: link.messages ?? request.messages,
+        parameters: link.parameters,
+        presetReply,
+      },
       totalTimeoutMs: Math.min(link.totalTimeoutMs, leftMs),
       signal,
       now: this.#options.now,

@@ -3,10 +3,12 @@
  * can be asked. Never fails: what is not there resolves to a model whose calls fail, and the chain goes on.
  */
 import type { ModelReference } from "../../core/directory/agent.ts";
+import { LruMap } from "../../core/directory/lru-map.ts";
 import type { Clock } from "../../core/resilience/deadline.ts";
 import type { ModelLink } from "./answer-event.ts";
 import { BuiltinLanguageModel } from "./builtin-language-model.ts";
 import { CachedProbe } from "./cached-probe.ts";
+import { CONTEXT_TOKENS_DEFAULT } from "./context-window.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { listOllamaModels, listOpenaiModels } from "./list-models.ts";
 import { OllamaLanguageModel } from "./ollama-language-model.ts";
@@ -27,6 +29,8 @@ const ANY_MODEL = "default";
 const OLLAMA_PROBE_TIMEOUT_MS = 1_000;
 /** A list of models comes from farther away. */
 const OPENAI_PROBE_TIMEOUT_MS = 3_000;
+/** Models whose window is remembered; a machine has far fewer. */
+const OLLAMA_WINDOWS_MAX = 1_000;
 
 /** Which providers this deployment has. */
 export interface ModelsConfig {
@@ -57,6 +61,8 @@ export class ModelRegistry {
   readonly #openai: OpenaiClientSource | undefined;
   readonly #openaiModels: CachedProbe<string[]>;
   readonly #ollamaModels: CachedProbe<string[]>;
+  /** By model, the largest that any agent has asked for: after a while always the same, for all agents. */
+  readonly #ollamaWindows = new LruMap<number>(OLLAMA_WINDOWS_MAX);
 
   constructor(options: ModelRegistryOptions) {
     const { config, now, fetch } = options;
@@ -78,12 +84,12 @@ export class ModelRegistry {
 
   /** The model of a reference. Rejects only with the reason of `signal`. */
   async resolve(
-    { provider, model }: Pick<ModelReference, "provider" | "model">,
+    { provider, model, contextTokens }: Pick<ModelReference, "provider" | "model" | "contextTokens">,
     signal: AbortSignal,
   ): Promise<LanguageModel> {
     if (provider === "openai") return this.#resolveOpenai(model, signal);
-    if (provider === "ollama") return this.#resolveOllama(model, signal);
-    return provider === "builtin" ? this.#builtin : this.#resolveDefault(signal);
+    if (provider === "ollama") return this.#resolveOllama(model, contextTokens, signal);
+    return provider === "builtin" ? this.#builtin : this.#resolveDefault(contextTokens, signal);
   }
 
   /** The links of a chain, all resolved, in order. Rejects only with the reason of `signal`. */
@@ -92,16 +98,17 @@ export class ModelRegistry {
       references.map(async (reference) => ({
         model: await this.resolve(reference, signal),
         parameters: reference.parameters,
+        contextTokens: reference.contextTokens,
         ...reference.limits,
       })),
     );
   }
 
-  async #resolveDefault(signal: AbortSignal): Promise<LanguageModel> {
+  async #resolveDefault(contextTokens: number | undefined, signal: AbortSignal): Promise<LanguageModel> {
     if (this.#openai) return this.#resolveOpenai(ANY_MODEL, signal);
     const found = await this.#ollamaModels.get(signal);
     const model = found && (this.#options.config.ollama.model ?? found[0]);
-    return model ? this.#ollama(model) : this.#builtin;
+    return model ? this.#ollama(model, contextTokens) : this.#builtin;
   }
 
   async #resolveOpenai(model: string, signal: AbortSignal): Promise<LanguageModel> {
@@ -119,21 +126,30 @@ export class ModelRegistry {
     return (await this.#openaiModels.get(signal))?.[0] ?? OPENAI_MODEL_DEFAULT;
   }
 
-  async #resolveOllama(model: string, signal: AbortSignal): Promise<LanguageModel> {
-    if (model !== ANY_MODEL) return this.#ollama(model);
+  async #resolveOllama(
+    model: string,
+    contextTokens: number | undefined,
+    signal: AbortSignal,
+  ): Promise<LanguageModel> {
+    if (model !== ANY_MODEL) return this.#ollama(model, contextTokens);
     const { model: configured } = this.#options.config.ollama;
-    if (configured) return this.#ollama(configured);
+    if (configured) return this.#ollama(configured, contextTokens);
     const found = await this.#ollamaModels.get(signal);
     const reason = found ? "model-not-found" : "provider-unavailable";
-    return found?.[0] ? this.#ollama(found[0]) : new UnavailableLanguageModel(`ollama/${model}`, reason);
+    return found?.[0]
+      ? this.#ollama(found[0], contextTokens)
+      : new UnavailableLanguageModel(`ollama/${model}`, reason);
   }
 
-  #ollama(model: string): LanguageModel {
+  #ollama(model: string, contextTokens = CONTEXT_TOKENS_DEFAULT): LanguageModel {
     const { config, fetch } = this.#options;
+    const window = Math.max(contextTokens, this.#ollamaWindows.get(model) ?? 0);
+    this.#ollamaWindows.set(model, window);
     return new OllamaLanguageModel({
       providerId: "ollama",
       model,
       server: { host: config.ollama.host, fetch },
+      contextTokens: window,
     });
   }
 }

@@ -17,6 +17,11 @@ export interface OllamaLanguageModelOptions {
   /** The model's tag, e.g. `llama3.2:3b`. */
   readonly model: string;
   readonly server: OllamaServer;
+  /**
+   * The window that the server makes room for, tokens. Always the same for one model: another one loads the model
+   * anew, and the server's own default depends on its memory.
+   */
+  readonly contextTokens: number;
 }
 
 /** One model of an Ollama server. */
@@ -24,11 +29,13 @@ export class OllamaLanguageModel implements LanguageModel {
   readonly id: string;
   readonly #model: string;
   readonly #server: OllamaServer;
+  readonly #contextTokens: number;
 
-  constructor({ providerId, model, server }: OllamaLanguageModelOptions) {
+  constructor({ providerId, model, server, contextTokens }: OllamaLanguageModelOptions) {
     this.id = `${providerId}/${model}`;
     this.#model = model;
     this.#server = server;
+    this.#contextTokens = contextTokens;
   }
 
   async *stream(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelEvent> {
@@ -42,7 +49,7 @@ export class OllamaLanguageModel implements LanguageModel {
       };
       const client = await ollamaClient({ server: this.#server, signal: connection.signal, onStream });
       let hasToolCalls = false;
-      for await (const chunk of await client.chat(chatRequest(this.#model, request))) {
+      for await (const chunk of await client.chat(chatRequest(this.#model, this.#contextTokens, request))) {
         const { text, toolCalls } = contentOf(chunk);
         if (text) yield { type: "text-delta", text };
         hasToolCalls ||= toolCalls.length > 0;
@@ -73,12 +80,12 @@ export class OllamaLanguageModel implements LanguageModel {
  * The body of the request; the SDK adds to it, so it is made anew for every call.
  *
  * - `truncate: false`: by default the server drops the front of a conversation that is too long, in silence;
- *   this way it answers 400. `shift`, its companion during generation, and `num_ctx` are left alone: a value
- *   that differs from another client's reloads the model.
+ *   this way it answers 400. `shift`, its companion during generation, is left alone.
  * - `think: false`: thinking is on by default, is never shown, and to limits on silence it is silence.
  */
 function chatRequest(
   model: string,
+  contextTokens: number,
   { messages, parameters }: ModelRequest,
 ): ChatRequest & { stream: true; truncate: false } {
   const { temperature, topP, outputTokensMax, seed, stop } = parameters;
@@ -89,6 +96,7 @@ function chatRequest(
     truncate: false,
     think: false,
     options: definedOnly({
+      num_ctx: contextTokens,
       temperature,
       top_p: topP,
       num_predict: outputTokensMax,

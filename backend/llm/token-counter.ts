@@ -3,6 +3,7 @@
  * a margin is left. The vocabulary is loaded on the first use, and no text keeps the event loop for long.
  */
 import { setImmediate as nextTurnOfTheLoop } from "node:timers/promises";
+import { LruMap } from "../../core/directory/lru-map.ts";
 
 /** Counts tokens. Never fails; the same text has the same count. */
 export interface TokenCounter {
@@ -14,8 +15,10 @@ export interface TokenCounter {
  * at most.
  */
 const PIECE_CHARACTERS = 1_024;
-/** Pieces between which others get their turn: some 10 ms of the worst text. */
-const PIECES_AT_ONCE = 16;
+/** Counted before others get their turn: some 10 ms of the worst texts. */
+const CHARACTERS_AT_ONCE = 16 * PIECE_CHARACTERS;
+/** Counts of the last longer texts: system prompts come again with every turn. */
+const REMEMBERED_MAX = 64;
 /** Longer texts are counted in samples: they fill most windows anyway. */
 const EXACT_CHARACTERS_MAX = 64 * PIECE_CHARACTERS;
 const SAMPLES = 32;
@@ -29,20 +32,34 @@ type Count = (text: string) => number;
 
 /** Makes a counter; `load` is for tests. */
 export function createTokenCounter(load: () => Promise<Count> = loadVocabulary): TokenCounter {
+  const remembered = new LruMap<number>(REMEMBERED_MAX);
   let loading: Promise<Count> | undefined;
+  let characters = 0;
+
+  async function countPieces(text: string): Promise<number> {
+    loading ??= load();
+    const count = await loading;
+    let tokens = 0;
+    for (const piece of piecesOf(text)) {
+      characters += piece.length;
+      if (characters > CHARACTERS_AT_ONCE) {
+        characters = 0;
+        await nextTurnOfTheLoop();
+      }
+      tokens += count(piece);
+    }
+    if (text.length <= EXACT_CHARACTERS_MAX) return tokens;
+    return Math.ceil((tokens * text.length * SAMPLING_MARGIN) / (SAMPLES * PIECE_CHARACTERS));
+  }
+
   return {
     async count(text) {
       if (text === "") return 0;
-      loading ??= load();
-      const count = await loading;
-      const pieces = piecesOf(text);
-      let tokens = 0;
-      for (const [index, piece] of pieces.entries()) {
-        if (index > 0 && index % PIECES_AT_ONCE === 0) await nextTurnOfTheLoop();
-        tokens += count(piece);
-      }
-      if (text.length <= EXACT_CHARACTERS_MAX) return tokens;
-      return Math.ceil((tokens * text.length * SAMPLING_MARGIN) / (SAMPLES * PIECE_CHARACTERS));
+      const isWorthIt = text.length > PIECE_CHARACTERS && text.length <= EXACT_CHARACTERS_MAX;
+      const known = isWorthIt ? remembered.get(text) : undefined;
+      const tokens = known ?? (await countPieces(text));
+      if (isWorthIt) remembered.set(text, tokens);
+      return tokens;
     },
   };
 }

@@ -9,7 +9,6 @@
  *
  * What this process has appended lately it also remembers itself: the log may still be writing it.
  */
-import { setImmediate as nextTurnOfTheLoop } from "node:timers/promises";
 import { abortable } from "../../core/directory/abortable.ts";
 import { LruMap } from "../../core/directory/lru-map.ts";
 import type { TokenCounter } from "../llm/token-counter.ts";
@@ -22,6 +21,7 @@ import {
   type ConversationLog,
   type ConversationMemory,
   type ConversationStore,
+  type ConversationTurn,
   type SpokenExchange,
   type StoredConversation,
   type TurnKey,
@@ -39,8 +39,6 @@ const SHORT_MAX = 10_000;
 /** Own exchanges remembered: contexts, and exchanges of each. The log is seconds behind, not more. */
 const RECENT_CONTEXTS_MAX = 1_000;
 const RECENT_EXCHANGES_MAX = 4;
-/** Counted before others get their turn. */
-const CHARACTERS_AT_ONCE = 16_384;
 
 /** What it works with. */
 export interface DurableConversationMemoryOptions {
@@ -169,23 +167,14 @@ export class DurableConversationMemory implements ConversationMemory {
     exchanges: readonly (ConversationExchange | SpokenExchange)[],
   ): Promise<ConversationExchange[]> {
     const counted: ConversationExchange[] = [];
-    let characters = 0;
-    for (const exchange of exchanges) {
-      const turns = [];
-      for (const turn of exchange.turns) {
+    for (const { id, atMs, turns: said } of exchanges) {
+      const turns: ConversationTurn[] = [];
+      for (const turn of said) {
         const text = turn.text.slice(0, CONVERSATION_LIMITS.turnCharactersMax);
-        if ("tokens" in turn) {
-          turns.push(turn);
-          continue;
-        }
-        characters += text.length;
-        if (characters > CHARACTERS_AT_ONCE) {
-          characters = 0;
-          await nextTurnOfTheLoop();
-        }
-        turns.push({ role: turn.role, text, tokens: await this.#options.counter.count(text) });
+        const tokens = "tokens" in turn ? turn.tokens : await this.#options.counter.count(text);
+        turns.push({ role: turn.role, text, tokens });
       }
-      counted.push({ id: exchange.id, atMs: exchange.atMs, turns: turns as ConversationExchange["turns"] });
+      counted.push({ id, atMs, turns });
     }
     return counted;
   }

@@ -11,9 +11,15 @@ export const IDENTIFIER_PATTERN = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;
 /** Longest system prompt, characters: more than any model's window leaves room for. */
 const SYSTEM_PROMPT_CHARACTERS_MAX = 100_000;
 const PRESET_REPLY_CHARACTERS_MAX = 4_000;
+/** A context keeps no more exchanges. */
+const TURNS_MAX = 100;
+const CACHE_TTL_SECONDS_MAX = 7 * 86_400;
 /** A longer chain would outlast every caller's deadline. */
 const MODELS_MAX = 8;
 const TIMEOUT_MS_MAX = 600_000;
+/** Larger than any model's window; smaller than the least takes no question and answer. */
+const CONTEXT_TOKENS_MAX = 100_000_000;
+const CONTEXT_TOKENS_MIN = 256;
 
 const timeoutMs = z.int().min(100).max(TIMEOUT_MS_MAX);
 
@@ -24,6 +30,8 @@ const timeoutMs = z.int().min(100).max(TIMEOUT_MS_MAX);
 export const modelReferenceSchema = z.strictObject({
   provider: z.enum(["default", "openai", "ollama", "builtin"]),
   model: z.string().min(1).max(200).default("default"),
+  /** What the model takes, prompt and answer together, tokens. Default: what is known of the model, else 8,192. */
+  contextTokens: z.int().min(CONTEXT_TOKENS_MIN).max(CONTEXT_TOKENS_MAX).optional(),
   parameters: z
     .strictObject({
       temperature: z.number().min(0).max(2).optional(),
@@ -52,6 +60,22 @@ export const agentConfigSchema = z.discriminatedUnion("kind", [
     systemPrompt: z.string().max(SYSTEM_PROMPT_CHARACTERS_MAX).default(""),
     /** Collection of documents that the agent answers from. */
     knowledge: z.strictObject({ collection: z.string().regex(IDENTIFIER_PATTERN) }).optional(),
+    /** What the agent remembers of a conversation. */
+    context: z
+      .strictObject({
+        /** Earlier questions, with their answers, that models are shown at most; 0 for none. */
+        turnsMax: z.int().min(0).max(TURNS_MAX).default(TURNS_MAX),
+        /** Whether what no longer fits the first model's window is kept as a summary, made by the agent's models. */
+        summarize: z.boolean().default(true),
+      })
+      .optional(),
+    /** When an answer is given again. */
+    cache: z
+      .strictObject({
+        /** To the same question, asked without a conversation, for so long; also after knowledge has changed. */
+        exact: z.strictObject({ ttlSeconds: z.int().min(1).max(CACHE_TTL_SECONDS_MAX) }),
+      })
+      .optional(),
     /** What the agent says when no model answers. */
     presetReply: z
       .string()

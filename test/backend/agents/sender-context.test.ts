@@ -6,7 +6,6 @@ import { createEchoAgent } from "../../../backend/agents/echo-agent.ts";
 import { createModelAgent } from "../../../backend/agents/model-agent.ts";
 import { withGivenParameters } from "../../../backend/agents/sender-context.ts";
 import type { ModelParameters } from "../../../backend/llm/language-model.ts";
-import { ModelManager } from "../../../backend/llm/model-manager.ts";
 import { agentConfigSchema, type ModelAgentConfig } from "../../../core/directory/agent.ts";
 import { Role } from "../../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import {
@@ -14,7 +13,9 @@ import {
   HistorySchema,
   ParametersSchema,
 } from "../../../proto/gen/parley/v1/agent_service_pb.js";
+import { wordCounter } from "../../support/conversation-memory.ts";
 import { ScriptedModel, says } from "../../support/scripted-model.ts";
+import { createTestManager } from "../../support/test-manager.ts";
 import { createEngine, eventsOf, request } from "../tasks/engine-fixture.ts";
 
 const TOLD = create(HistorySchema, {
@@ -77,8 +78,9 @@ describe("a model agent", () => {
     const chain = [{ model, attemptsMax: 1, ...link, parameters: { temperature: 0.2, outputTokensMax: 50 } }];
     const runner = createModelAgent(parsed as ModelAgentConfig, {
       registry: { resolveChain: async () => chain } as never,
-      managerFor: () => new ModelManager({ now: Date.now, random: () => 0, sleep: async () => {} }),
+      managerFor: () => createTestManager(),
       retriever: { retrieve: async () => [] },
+      counter: wordCounter,
     });
     await eventsOf(await createEngine(runner).accept(request("the question", fields)));
     return model.requests[0];

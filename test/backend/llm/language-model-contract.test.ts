@@ -43,7 +43,8 @@ const ADAPTERS: Adapter[] = [
   {
     name: "ollama",
     start: (options) => startOllamaDouble(options),
-    model: (url, model) => new OllamaLanguageModel({ providerId: "ollama", model, server: { host: url } }),
+    model: (url, model) =>
+      new OllamaLanguageModel({ providerId: "ollama", model, server: { host: url }, contextTokens: 8_192 }),
     refusals: { unavailable: "overloaded", "status-499": "provider-refused" },
   },
 ];

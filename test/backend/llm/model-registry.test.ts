@@ -214,3 +214,24 @@ describe("a probe", () => {
     expect(await staying).toBe("there");
   });
 });
+
+describe("the window of an Ollama model", () => {
+  it("is the largest that an agent has asked for, for all agents, so that the server does not reload", async () => {
+    const ollama = await running(startOllamaDouble());
+    const registry = registryOf({ ollama: { host: ollama.url } });
+    const windows = [];
+    for (const contextTokens of [4_096, 32_000, undefined, 4_096]) {
+      const reference = { provider: "ollama" as const, model: "healthy", contextTokens };
+      await collect(
+        (await registry.resolve(reference, neverAborted())).stream(modelRequest("Why?"), neverAborted()),
+      );
+      windows.push(ollama.lastRequest.body.options.num_ctx);
+    }
+    expect(windows).toEqual([4_096, 32_000, 32_000, 32_000]);
+    const other = { provider: "ollama" as const, model: "no-usage" };
+    await collect(
+      (await registry.resolve(other, neverAborted())).stream(modelRequest("Why?"), neverAborted()),
+    );
+    expect(ollama.lastRequest.body.options.num_ctx).toBe(8_192);
+  });
+});

@@ -23,10 +23,12 @@ beforeEach(() => double.reset());
 afterEach(() => vi.restoreAllMocks());
 
 function stream(model: string, host = double.url) {
-  return new OllamaLanguageModel({ providerId: "ollama", model, server: { host } }).stream(
-    modelRequest("Why?"),
-    neverAborted(),
-  );
+  return new OllamaLanguageModel({
+    providerId: "ollama",
+    model,
+    server: { host },
+    contextTokens: 8_192,
+  }).stream(modelRequest("Why?"), neverAborted());
 }
 
 /** The stream of a server that answers with these lines. */
@@ -45,6 +47,11 @@ async function answeredWith(lines: readonly unknown[]) {
 it("forbids the server to drop the front of the conversation, and asks for no thinking", async () => {
   await collect(stream("healthy"));
   expect(double.lastRequest.body).toMatchObject({ truncate: false, think: false, stream: true });
+});
+
+it("says how large a window the server is to make room for, which must not be the server's guess", async () => {
+  await collect(stream("healthy"));
+  expect(double.lastRequest.body.options).toEqual({ num_ctx: 8_192 });
 });
 
 it("takes the text of the last line, too", async () => {
