@@ -1,9 +1,10 @@
 /** AgentService on the wire: checks each message, hands it to the task engine, and follows the task. */
 import { create } from "@bufbuild/protobuf";
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { requireScope } from "../../core/auth/require-scope.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
 import { expandText, requireContent } from "../../core/messages/envelope.ts";
+import type { Clock } from "../../core/resilience/deadline.ts";
 import {
   type A2AMessage,
   A2AMessageSchema,
@@ -18,6 +19,7 @@ import type { TaskEngine } from "../tasks/task-engine.ts";
 import { taskView } from "../tasks/task-view.ts";
 import { principalOf, type VerifiedCaller } from "./caller.ts";
 import { converse } from "./conversation.ts";
+import { LiveCaller } from "./live-caller.ts";
 import type { Validate } from "./validate.ts";
 
 /** What the service works with. */
@@ -25,6 +27,10 @@ export interface AgentServiceOptions {
   engine: TaskEngine;
   limits: CallLimits;
   validate: Validate;
+  /** Monotonic, milliseconds. */
+  now: Clock;
+  /** Default: {@link LiveCaller}'s own. */
+  verifyAgainMs?: number | undefined;
 }
 
 /** Makes the handlers of AgentService. */
@@ -32,15 +38,21 @@ export function createAgentService({
   engine,
   limits,
   validate,
+  now,
+  verifyAgainMs,
 }: AgentServiceOptions): ServiceImpl<typeof AgentService> {
-  /** Checks a message and makes it a task. */
+  /** Checks that the caller may send, and counts its request. */
+  const admit = async (caller: VerifiedCaller) => {
+    requireScope(caller.principal, "messages:send");
+    await limits.countRequest(caller);
+  };
+
+  /** Checks an admitted caller's message and makes it a task. */
   const accept = async (
     message: A2AMessage,
     caller: VerifiedCaller,
     { budgetMs, defaultContextId }: { budgetMs?: number | undefined; defaultContextId?: string },
   ) => {
-    requireScope(caller.principal, "messages:send");
-    await limits.countRequest(caller);
     expandText(message);
     validate(A2AMessageSchema, message);
     requireContent(message);
@@ -49,71 +61,100 @@ export function createAgentService({
     return limits.charge(caller, message, () => engine.accept(request));
   };
 
+  /** Events for as long as the caller's credential is good. */
+  async function* whileVerified(
+    context: HandlerContext,
+    events: (caller: LiveCaller, signal: AbortSignal) => AsyncIterable<A2AMessage>,
+  ) {
+    const caller = new LiveCaller(principalOf(context), now, verifyAgainMs);
+    try {
+      yield* events(caller, AbortSignal.any([context.signal, caller.refused]));
+    } finally {
+      caller.close();
+    }
+  }
+
   return {
     async processMessage(message, context) {
-      const task = await accept(message, principalOf(context), { budgetMs: context.timeoutMs() });
+      const caller = principalOf(context);
+      await admit(caller);
+      const task = await accept(message, caller, { budgetMs: context.timeoutMs() });
       return lastEventOf(task, context.signal);
     },
 
     async *streamReply(message, context) {
-      const task = await accept(message, principalOf(context), { budgetMs: context.timeoutMs() });
-      yield* task.events.follow(0, context.signal);
+      const caller = principalOf(context);
+      await admit(caller);
+      const task = await accept(message, caller, { budgetMs: context.timeoutMs() });
+      yield* whileVerified(context, (_, signal) => task.events.follow(0, signal));
     },
 
     async *streamMessage(messages, context) {
-      const caller = principalOf(context);
-      yield* converse({
-        messages,
-        caller,
-        signal: context.signal,
-        accept: (message, defaultContextId) => accept(message, caller, { defaultContextId }),
-        cancel: (message) => cancelTask(findCanceled(message, caller)),
+      const opener = principalOf(context);
+      await admit(opener);
+      yield* whileVerified(context, (caller, signal) => {
+        // Opening has paid for the first message.
+        let isPaid = true;
+        const admitNext = async () => {
+          const current = await caller.current();
+          if (!isPaid) await admit(current);
+          isPaid = false;
+          return current;
+        };
+        return converse({
+          messages,
+          caller: opener,
+          signal,
+          accept: async (message, defaultContextId) =>
+            accept(message, await admitNext(), { defaultContextId }),
+          cancel: async (message) => cancelTask(findCanceled(message, await admitNext())),
+        });
       });
     },
 
     async *resumeReply(request, context) {
-      await limits.countRequest(principalOf(context));
+      const caller = principalOf(context);
+      await admit(caller);
       validate(ResumeReplyRequestSchema, request);
-      const task = findTask(request.taskId, principalOf(context));
+      const task = engine.find(caller.principal, request.taskId);
       if (request.afterSequence > task.events.sequence) {
         throw new ParleyError(
           "invalid_argument",
           `after_sequence ${request.afterSequence} is in the future; the newest event is ${task.events.sequence}`,
         );
       }
-      yield* task.events.follow(request.afterSequence, context.signal);
+      yield* whileVerified(context, (_, signal) => task.events.follow(request.afterSequence, signal));
     },
 
     async cancelReply(request, context) {
-      await limits.countRequest(principalOf(context));
+      const caller = principalOf(context);
+      await admit(caller);
       validate(CancelReplyRequestSchema, request);
-      const task = findTask(request.taskId, principalOf(context));
+      const task = engine.find(caller.principal, request.taskId);
       cancelTask(task);
       return lastOf(task, context.signal);
     },
 
     async startReply(message, context) {
+      const caller = principalOf(context);
+      await admit(caller);
       // The time that the caller gives is for the acceptance, not for the turn.
-      const task = await accept(message, principalOf(context), {});
+      const task = await accept(message, caller, {});
       return firstOf(task, context.signal);
     },
 
     async getTask(request, context) {
-      await limits.countRequest(principalOf(context));
+      const caller = principalOf(context);
+      await admit(caller);
       validate(GetTaskRequestSchema, request);
-      const { id, message, events } = findTask(request.taskId, principalOf(context));
+      const { id, message, events } = engine.find(caller.principal, request.taskId);
       return taskView({ id, message, sequence: events.sequence, lastEvent: events.lastEvent });
     },
   };
 
-  function findTask(taskId: string, { principal }: VerifiedCaller): Task {
-    requireScope(principal, "messages:send");
-    return engine.find(principal, taskId);
-  }
-
-  function findCanceled(message: A2AMessage, caller: VerifiedCaller): Task {
-    if (message.taskId !== "") return findTask(message.taskId, caller);
-    const task = engine.findByMessage(caller.principal, message.inReplyTo);
+  function findCanceled(message: A2AMessage, { principal }: VerifiedCaller): Task {
+    if (message.taskId !== "") return engine.find(principal, message.taskId);
+    const task = engine.findByMessage(principal, message.inReplyTo);
     if (task) return task;
     throw new ParleyError("not_found", "name the task to cancel in `taskId`, or its message in `inReplyTo`");
   }

@@ -12,6 +12,11 @@ export interface Caller {
   limits: Limits | undefined;
   requestId: string;
   trace: TraceContext;
+  /**
+   * Verifies the credential again; throws `unauthenticated` when it is no longer good. Undefined where nobody is
+   * asked, and for the edge's token, which speaks for one request: there the edge looks after its caller.
+   */
+  verifyAgain: (() => Promise<{ principal: Principal; limits: Limits | undefined }>) | undefined;
 }
 
 /** A call whose caller has been verified. */

@@ -20,10 +20,11 @@ const TURNS_RETRY_AFTER_MS = 1_000;
 export interface ConversationOptions {
   messages: AsyncIterable<A2AMessage>;
   caller: Caller;
+  /** Ends the conversation, with its reason; the turns go on. */
   signal: AbortSignal;
   /** `defaultContextId` is for a message that names no context. */
   accept: (message: A2AMessage, defaultContextId: string) => Promise<Task>;
-  cancel: (message: A2AMessage) => void;
+  cancel: (message: A2AMessage) => Promise<void>;
 }
 
 /** Yields the events of all turns; returns when the caller has sent its last message and every turn has ended. */
@@ -63,10 +64,15 @@ export async function* converse(options: ConversationOptions): AsyncGenerator<A2
 
   const taking = takeAll().finally(() => events.close());
   taking.catch(() => {});
+  const end = () => events.close();
+  signal.addEventListener("abort", end, { once: true });
   try {
     yield* events.receive();
+    // A caller that sends nothing more would be waited for for ever.
+    signal.throwIfAborted();
     await taking;
   } finally {
+    signal.removeEventListener("abort", end);
     events.close();
   }
 }

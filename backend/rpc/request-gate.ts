@@ -71,27 +71,28 @@ export function createRequestGate(options: RequestGateOptions): (context: Handle
     const trace = acceptOrStartTrace(header.get(TRACEPARENT_HEADER));
     let requestId = acceptOrMintRequestId(header.get(REQUEST_ID_HEADER));
     const refuse = (reason: string) => onRefused({ requestId, reason, procedure: context.method.name });
-    let principal: Principal | undefined;
-    let limits: Limits | undefined;
+    const verify = async () => {
+      const admission = await admit(context);
+      if (admission.ok) return admission;
+      refuse(admission.reason);
+      throw new ParleyError(
+        "unauthenticated",
+        "send a valid API key as `authorization: Bearer parley_<id>_<secret>`",
+      );
+    };
+    let admission: Awaited<ReturnType<typeof verify>> | undefined;
     try {
-      if (!isOpen(context)) {
-        const admission = await admit(context);
-        if (!admission.ok) {
-          refuse(admission.reason);
-          throw new ParleyError(
-            "unauthenticated",
-            "send a valid API key as `authorization: Bearer parley_<id>_<secret>`",
-          );
-        }
-        requestId = admission.requestId ?? requestId;
-        ({ principal, limits } = admission);
-      }
+      if (!isOpen(context)) admission = await verify();
+      requestId = admission?.requestId ?? requestId;
     } catch (error) {
       if (error instanceof ParleyError && error.reason) refuse(error.reason);
       context.responseHeader.set(REQUEST_ID_HEADER, requestId);
       throw toConnectError(error, requestId);
     }
     context.responseHeader.set(REQUEST_ID_HEADER, requestId);
-    setCaller(context, { principal, limits, requestId, trace });
+    const { principal, limits } = admission ?? {};
+    // Only callers with a credential of their own have limits here.
+    const verifyAgain = limits && verify;
+    setCaller(context, { principal, limits, requestId, trace, verifyAgain });
   };
 }

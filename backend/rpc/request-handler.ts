@@ -47,6 +47,8 @@ export interface RequestHandlerOptions {
   now: () => number;
   /** Monotonic, milliseconds. */
   monotonicNow: () => number;
+  /** After which an open call's credential is verified again, milliseconds. Default: 20 s. */
+  verifyAgainMs?: number;
 }
 
 /** Makes the handler. */
@@ -76,6 +78,9 @@ export function createRequestHandler(options: RequestHandlerOptions): RequestHan
   }, options.monotonicNow);
 
   const limits = new CallLimits(options.limiter);
+  const { monotonicNow, verifyAgainMs } = options;
+  const validate = createValidate();
+  const service = createAgentService({ engine, limits, validate, now: monotonicNow, verifyAgainMs });
   return connectNodeAdapter({
     requestGate,
     contextValues: connectionValues,
@@ -85,7 +90,7 @@ export function createRequestHandler(options: RequestHandlerOptions): RequestHan
     compressMinBytes: COMPRESS_BYTES_MIN,
     shutdownSignal: options.shutdownSignal,
     routes(router) {
-      router.service(AgentService, createAgentService({ engine, limits, validate: createValidate() }));
+      router.service(AgentService, service);
       router.service(Health, createHealthService(health));
       if (options.reflection)
         routeReflection(router, [AgentService, Health], [file_google_rpc_error_details]);

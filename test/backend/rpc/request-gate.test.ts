@@ -1,10 +1,16 @@
 /** JWTs, revocation and slowed guessing on the backend's port. */
+import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { AgentRunner } from "../../../backend/agents/agent-runner.ts";
 import { createJwtVerifier } from "../../../core/auth/jwt.ts";
 import { CachedDirectory } from "../../../core/directory/cached-directory.ts";
 import { fromConnectError } from "../../../core/errors/connect-errors.ts";
-import { type A2AMessage, AgentService } from "../../../proto/gen/parley/v1/agent_service_pb.js";
+import {
+  type A2AMessage,
+  A2AMessageSchema,
+  AgentService,
+} from "../../../proto/gen/parley/v1/agent_service_pb.js";
 import {
   AUDIENCE,
   ISSUER,
@@ -14,6 +20,7 @@ import {
   signToken,
   startJwksServer,
 } from "../../support/jwks-server.ts";
+import { createEngine } from "../tasks/engine-fixture.ts";
 import { type BackendOverrides, startBackend } from "./backend-fixture.ts";
 
 let key: IssuerKey;
@@ -164,6 +171,68 @@ describe("guessing on the backend's port", () => {
     });
     for (const protocol of ["grpc", "grpc-web", "connect"] as const) await codeOf("x", protocol);
     expect(seen).toEqual(["127.0.0.1", "127.0.0.1", "127.0.0.1"]);
+  });
+});
+
+describe("an open conversation", () => {
+  const opened = async (...sent: { text: string; receiverId: string }[]) => {
+    const messages = async function* () {
+      for (const message of sent) yield create(A2AMessageSchema, message);
+      await new Promise(() => undefined);
+    };
+    const headers = { authorization: `Bearer ${backend.key.text}` };
+    const events = backend.agents().streamMessage(messages(), { headers })[Symbol.asyncIterator]();
+    const codeOfNext = () =>
+      events.next().then(
+        ({ value }) => value?.body.case as string,
+        (error) => ConnectError.from(error).code,
+      );
+    return { codeOfNext };
+  };
+
+  it("of a caller without messages:send is refused before it sends anything", async () => {
+    await start();
+    const { keyId } = backend.key;
+    const record = backend.records.get(keyId);
+    if (record) backend.records.set(keyId, { ...record, scopes: ["agents:read"] });
+    const { codeOfNext } = await opened();
+    expect(await codeOfNext()).toBe(Code.PermissionDenied);
+  });
+
+  it("ends with unauthenticated when its key is revoked, although the caller only listens", async () => {
+    await start({ verifyAgainMs: 50 });
+    const { codeOfNext } = await opened(hello);
+    const seen = [await codeOfNext(), await codeOfNext(), await codeOfNext(), await codeOfNext()];
+    expect(seen.at(-1)).toBe("content");
+    const record = backend.records.get(backend.key.keyId);
+    if (record) backend.records.set(backend.key.keyId, { ...record, revokedAtMs: 1 });
+    expect(await codeOfNext()).toBe(Code.Unauthenticated);
+    expect(backend.logs).toContainEqual(
+      expect.objectContaining({ msg: "caller refused", reason: "revoked", procedure: "StreamMessage" }),
+    );
+  });
+});
+
+describe("a reply that is followed", () => {
+  it("ends with unauthenticated when its caller's key is revoked", async () => {
+    const runner: AgentRunner = {
+      async *answer(_, signal) {
+        yield { type: "text-delta", text: "…" };
+        await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+      },
+    };
+    const engine = createEngine(runner);
+    backend = await startBackend(engine, { verifyAgainMs: 50 });
+    const headers = { authorization: `Bearer ${backend.key.text}` };
+    const follow = async () => {
+      for await (const event of backend.agents().streamReply(hello, { headers })) {
+        const record = backend.records.get(backend.key.keyId);
+        if (record && event.body.case === "delta")
+          backend.records.set(record.keyId, { ...record, revokedAtMs: 1 });
+      }
+    };
+    await expect(follow()).rejects.toMatchObject({ code: Code.Unauthenticated });
+    await engine.drain(AbortSignal.abort());
   });
 });
 
