@@ -14,7 +14,11 @@ export const FILTER_TEXT_CHARACTERS_MAX = 512;
 /** Names of metadata fields. */
 export const METADATA_FIELD_PATTERN = /^[A-Za-z_][A-Za-z0-9_.-]{0,63}$/;
 
-const text = z.string().max(FILTER_TEXT_CHARACTERS_MAX);
+/** Engines cannot hold NUL and halves of surrogate pairs: no document has them, and no engine is asked for them. */
+const text = z
+  .string()
+  .max(FILTER_TEXT_CHARACTERS_MAX)
+  .refine((value) => value.isWellFormed() && !value.includes("\0"), "must be Unicode without NUL");
 const number = z.number();
 const value = z.union([text, number, z.boolean()]);
 const field = z.string().regex(METADATA_FIELD_PATTERN);
@@ -47,6 +51,9 @@ export const metadataFilterSchema = z.array(filterConditionSchema).max(FILTER_CO
 
 /** One validated condition. */
 export type FilterCondition = z.output<typeof filterConditionSchema>;
+
+/** Bounds of one type; at least one is there. */
+export type MetadataRange = Extract<FilterCondition, { range: unknown }>["range"];
 
 /** Validated conditions. */
 export type MetadataFilter = readonly FilterCondition[];

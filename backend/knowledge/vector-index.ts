@@ -57,8 +57,9 @@ export interface Candidate {
  * error. Whoever is in another scope is never seen.
  *
  * Every method fails with ParleyError: `unavailable` (retryable) when the engine cannot be reached or does not answer
- * in time; `invalid_argument` for an embedding whose length is not the scope's dimension and for more than
- * {@link DOCUMENT_CHUNKS_MAX} chunks. A signal that aborts ends the wait, not necessarily the work.
+ * in time; `invalid_argument` for embeddings longer than {@link DIMENSION_MAX} or of different lengths in one document,
+ * and for more than {@link DOCUMENT_CHUNKS_MAX} chunks. A vector of another length than those it is compared with
+ * finds none of them. A signal that aborts ends the wait, not necessarily the work.
  */
 export interface VectorIndex {
   /**

@@ -3,8 +3,10 @@
  * in the worker thread; knows nothing of threads, locks or HTTP.
  */
 import { fsyncSync } from "node:fs";
-import { PGlite } from "@electric-sql/pglite";
+import { type Extensions, PGlite } from "@electric-sql/pglite";
 import { NodeFS } from "@electric-sql/pglite/nodefs";
+import { pg_textsearch } from "@electric-sql/pglite-pg_textsearch";
+import { vector } from "@electric-sql/pglite-pgvector";
 import { abortFailure } from "../../core/directory/abortable.ts";
 import { databaseUnavailable } from "../../core/directory/sql-failure.ts";
 import {
@@ -33,7 +35,24 @@ const START_PARAMETERS = [
   ...["-c", "shared_buffers=32MB"],
   ...["-c", "max_wal_size=64MB"],
   ...["-c", "min_wal_size=32MB"],
+  ...["-c", "shared_preload_libraries=pg_textsearch"],
 ];
+
+/**
+ * What the index of knowledge needs (postgres-vector-index.ts). pg_textsearch asks PGlite to preload it, which PGlite
+ * does by overwriting `postgresql.conf`: the library is named among the start parameters instead, so that a database
+ * keeps its settings and an earlier version can still open it.
+ */
+const EXTENSIONS: Extensions = {
+  vector,
+  pg_textsearch: {
+    name: pg_textsearch.name,
+    async setup(database, options) {
+      const { sharedPreloadLibraries, ...setup } = await pg_textsearch.setup(database, options);
+      return setup;
+    },
+  },
+};
 
 /** What the Emscripten runtime hands out: the part that is needed of its Node file system. */
 interface EmscriptenModule {
@@ -63,7 +82,11 @@ class DurableNodeFs extends NodeFS {
 
 /** Opens PGlite; makes a new database when the directory is empty or missing. */
 export function openPglite(dataDirectory: string): Promise<PGlite> {
-  return PGlite.create({ fs: new DurableNodeFs(dataDirectory), startParams: START_PARAMETERS });
+  return PGlite.create({
+    fs: new DurableNodeFs(dataDirectory),
+    startParams: START_PARAMETERS,
+    extensions: EXTENSIONS,
+  });
 }
 
 /** {@link RawSqlExecutor} over an open PGlite. */

@@ -2,6 +2,7 @@
 import type { SqlClient } from "../../core/directory/sql-client.ts";
 import type { LogAttempt, LogEntry } from "../../core/log/message-log.ts";
 import type { LogStore } from "./message-log.ts";
+import { storableJson } from "./storable-json.ts";
 
 /**
  * One statement text for every number of rows, and one transaction for both tables. ORDINALITY keeps the rows in
@@ -53,9 +54,6 @@ const INSERT_ROWS = `
 const WHOLE_FIELDS = ["inputTokens", "outputTokens", "durationMs", "firstTokenMs"] as const;
 const INTEGER_MAX = 2 ** 31 - 1;
 
-/** What PostgreSQL's text cannot hold, as JSON.stringify writes it: NUL and halves of surrogate pairs. */
-const UNSTORABLE_ESCAPES = /(?<!\\)((?:\\\\)*)\\u(?:0000|d[89a-f][0-9a-f]{2})/g;
-
 /** {@link LogStore} over the tables `messages` and `model_attempts`. */
 export class SqlMessageLogStore implements LogStore {
   readonly #client: SqlClient;
@@ -67,11 +65,10 @@ export class SqlMessageLogStore implements LogStore {
   /** The row as JSON; characters that PostgreSQL cannot hold become U+FFFD. */
   encode(entry: LogEntry): string {
     const { attempts } = entry;
-    const json = JSON.stringify({
+    return storableJson({
       ...withWholeNumbers(entry),
       ...(attempts ? { attempts: attempts.map(withWholeNumbers) } : {}),
     });
-    return json.includes("\\u") ? json.replace(UNSTORABLE_ESCAPES, "$1\\ufffd") : json;
   }
 
   async insert(rows: readonly string[], signal: AbortSignal): Promise<void> {

@@ -47,12 +47,16 @@ export function isPostgresAvailable(): boolean {
  * Starts a server, or uses the one that TEST_DATABASE_URL names. See {@link isPostgresAvailable}.
  *
  * @param options.fsync whether a commit waits for the disk, as in production; tests need no such patience
+ * @param options.program which PostgreSQL; `pgvector` is one that has the extension
  */
-export async function startPostgres({ fsync = false } = {}): Promise<TestPostgres> {
-  const given = process.env["TEST_DATABASE_URL"];
+export async function startPostgres({
+  fsync = false,
+  program = "postgres" as "postgres" | "pgvector",
+} = {}): Promise<TestPostgres> {
+  const given = program === "postgres" ? process.env["TEST_DATABASE_URL"] : undefined;
   if (given) return onServer(given, { port: undefined, outage: undefined, stop: async () => undefined });
   // initdb lies beside the real postgres; on the PATH there may be links to it.
-  const binaries = dirname(requirement("postgres").path);
+  const binaries = dirname(requirement(program).path);
   const user = serverUser();
   const directory = mkdtempSync(join(tmpdir(), "parley-postgres-"));
   if (user) chownSync(directory, user.uid, user.gid);

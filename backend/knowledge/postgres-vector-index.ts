@@ -1,0 +1,183 @@
+/**
+ * The index of chunks in PostgreSQL, PGlite included: the table `knowledge_chunks`. Vectors are compared exactly in
+ * small scopes and by pgvector's HNSW in large ones; words by BM25 where the database has pg_textsearch, else by
+ * its own text search. A database without pgvector is searched by words alone.
+ */
+import { LruMap } from "../../core/directory/lru-map.ts";
+import type { SqlDatabase } from "../stores/sql-database.ts";
+import { storableJson } from "../stores/storable-json.ts";
+import { checkChunks, checkDimension, checkLimit } from "./check-index-input.ts";
+import type { Chunk, EmbeddedChunk } from "./chunk.ts";
+import { chunkTerms, queryTerms } from "./lexical-terms.ts";
+import {
+  type PostgresCapabilities,
+  prepareCapabilities,
+  prepareDimensionSql,
+} from "./postgres-capabilities.ts";
+import { SqlParameters } from "./postgres-filter.ts";
+import { PostgresIndexQueries, scopeSql, vectorText } from "./postgres-index-queries.ts";
+import type { Candidate, CandidateRank, IndexQuery, IndexScope, VectorIndex } from "./vector-index.ts";
+
+/** Rows of one statement: on PGlite, where nobody else gets a turn meanwhile, 150 ms. A document of no more goes in one piece. */
+const BATCH_ROWS = 64;
+/** Up to here reading every vector of the scope is as fast as the graph, and exact: 15 ms in PGlite. */
+const EXACT_CHUNKS_MAX = 10_000;
+/** How long a scope's size is believed; it only decides how it is searched, and weighs words. */
+const SIZE_FRESH_MS = 30_000;
+/** Scopes whose size is remembered: 100 bytes each. */
+const SIZES_MAX = 10_000;
+
+/** What the index works with. */
+export interface PostgresVectorIndexOptions {
+  readonly database: SqlDatabase;
+  /** Milliseconds that only grow. */
+  readonly now: () => number;
+  /** Told once of what the database lacks; `cause` is for the log. */
+  readonly onMissing: (what: string, cause: unknown) => void;
+}
+
+interface CandidateRow extends Chunk {
+  readonly denseRank: number | null;
+  readonly denseScore: number | null;
+  readonly lexicalRank: number | null;
+  readonly lexicalScore: number | null;
+}
+
+/** {@link VectorIndex} in PostgreSQL. */
+export class PostgresVectorIndex implements VectorIndex {
+  readonly #options: PostgresVectorIndexOptions;
+  readonly #sizes = new LruMap<{ chunks: number; atMs: number }>(SIZES_MAX);
+  #opening: Promise<{ queries: PostgresIndexQueries; capabilities: PostgresCapabilities }> | undefined;
+
+  constructor(options: PostgresVectorIndexOptions) {
+    this.#options = options;
+  }
+
+  /** What the database turned out to offer. */
+  async capabilities(): Promise<PostgresCapabilities> {
+    return (await this.#open()).capabilities;
+  }
+
+  async prepare(_scope: IndexScope, dimension: number, signal: AbortSignal): Promise<void> {
+    checkDimension(dimension);
+    const { capabilities } = await this.#open();
+    signal.throwIfAborted();
+    if (capabilities.vectors) await this.#options.database.runScript(prepareDimensionSql(dimension));
+  }
+
+  async replaceDocument(
+    scope: IndexScope,
+    documentId: string,
+    chunks: readonly EmbeddedChunk[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    checkChunks(documentId, chunks);
+    if (chunks.length === 0) return this.deleteDocument(scope, documentId, signal);
+    const { queries } = await this.#open();
+    const keep = chunks.map((chunk) => chunk.chunkId);
+    for (let start = 0; start < chunks.length; start += BATCH_ROWS) {
+      const batch = chunks.slice(start, start + BATCH_ROWS);
+      // The old version goes with the last of the new one.
+      const isLast = start + BATCH_ROWS >= chunks.length;
+      const { text, params } = queries.store(scope, documentId, toRows(batch), isLast ? keep : undefined);
+      await this.#options.database.query(text, params, signal);
+    }
+    this.#sizes.delete(scopeKey(scope));
+  }
+
+  async deleteDocument(scope: IndexScope, documentId: string, signal: AbortSignal): Promise<void> {
+    const params = new SqlParameters();
+    const text = `DELETE FROM knowledge_chunks k
+      WHERE ${scopeSql(scope, params)} AND k.document_id = ${params.add(documentId)}`;
+    await this.#options.database.query(text, params.values, signal);
+    this.#sizes.delete(scopeKey(scope));
+  }
+
+  async dropScope(
+    scope: Omit<IndexScope, "generation"> & { readonly generation?: number | undefined },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const params = new SqlParameters();
+    // In pieces, so that no statement outlasts its time, and others get their turn.
+    const text = `DELETE FROM knowledge_chunks WHERE ctid = ANY(ARRAY(
+      SELECT ctid FROM knowledge_chunks k WHERE ${scopeSql(scope, params)} LIMIT 5000)) RETURNING 1 AS one`;
+    while ((await this.#options.database.query(text, params.values, signal)).length > 0);
+  }
+
+  async countChunks(scope: IndexScope, signal: AbortSignal): Promise<number> {
+    const params = new SqlParameters();
+    const text = `SELECT count(*)::int AS chunks FROM knowledge_chunks k WHERE ${scopeSql(scope, params)}`;
+    const [row] = await this.#options.database.query<{ chunks: number }>(text, params.values, signal);
+    return row?.chunks ?? 0;
+  }
+
+  async search(query: IndexQuery, signal: AbortSignal): Promise<Candidate[]> {
+    checkLimit(query);
+    const { queries } = await this.#open();
+    const chunks = await this.#size(query.scope, signal);
+    const size = { chunks, exact: chunks <= EXACT_CHUNKS_MAX };
+    const statement = queries.search(query, queryTerms(query.query), size);
+    if (!statement) return [];
+    const rows = await this.#options.database.query<CandidateRow>(statement.text, statement.params, signal);
+    return rows.map(toCandidate);
+  }
+
+  /** A first failure is not remembered: the next call tries again. */
+  #open() {
+    this.#opening ??= prepareCapabilities(this.#options.database, this.#options.onMissing).then(
+      (capabilities) => ({ capabilities, queries: new PostgresIndexQueries(capabilities) }),
+      (error: unknown) => {
+        this.#opening = undefined;
+        throw error;
+      },
+    );
+    return this.#opening;
+  }
+
+  /** How many chunks the scope holds, or held a short while ago; counted up to one more than an exact search reads. */
+  async #size(scope: IndexScope, signal: AbortSignal): Promise<number> {
+    const key = scopeKey(scope);
+    const known = this.#sizes.get(key);
+    const nowMs = this.#options.now();
+    if (known && nowMs - known.atMs < SIZE_FRESH_MS) return known.chunks;
+    const params = new SqlParameters();
+    const text = `SELECT count(*)::int AS chunks FROM (
+      SELECT 1 FROM knowledge_chunks k WHERE ${scopeSql(scope, params)} LIMIT ${EXACT_CHUNKS_MAX + 1}) counted`;
+    const [row] = await this.#options.database.query<{ chunks: number }>(text, params.values, signal);
+    const chunks = row?.chunks ?? 0;
+    this.#sizes.set(key, { chunks, atMs: nowMs });
+    return chunks;
+  }
+}
+
+function scopeKey({ tenantId, collection, generation }: IndexScope): string {
+  return JSON.stringify([tenantId, collection, generation]);
+}
+
+function toRows(chunks: readonly EmbeddedChunk[]): string {
+  return storableJson(
+    chunks.map(({ embedding, ...chunk }) => ({
+      ...chunk,
+      terms: chunkTerms(chunk),
+      embedding: embedding ? vectorText(embedding) : null,
+    })),
+  );
+}
+
+function toCandidate({
+  denseRank,
+  denseScore,
+  lexicalRank,
+  lexicalScore,
+  ...chunk
+}: CandidateRow): Candidate {
+  return {
+    chunk,
+    dense: toRank(denseRank, denseScore),
+    lexical: toRank(lexicalRank, lexicalScore),
+  };
+}
+
+function toRank(rank: number | null, score: number | null): CandidateRank | undefined {
+  return rank === null || score === null ? undefined : { rank, score };
+}
