@@ -21,6 +21,7 @@ import { requestContext } from "./http/request-context.ts";
 import { requestDeadline } from "./http/request-deadline.ts";
 import { requireCallerScope } from "./http/require-caller-scope.ts";
 import type { Method, Route } from "./http/route.ts";
+import * as tasks from "./http/task-routes.ts";
 import * as tenants from "./http/tenant-routes.ts";
 import * as about from "./openapi/operations.ts";
 
@@ -45,6 +46,9 @@ export const ROUTES: readonly Route[] = [
     about.getOpenApi,
   ),
   route("POST /api/v1/a2a/message", ["messages:send"], postMessage, about.postMessage),
+  route("GET /api/v1/a2a/tasks/{id}", ["messages:send"], tasks.getTask, about.getTask),
+  route("GET /api/v1/a2a/tasks/{id}/events", ["messages:send"], tasks.getTaskEvents, about.getTaskEvents),
+  route("POST /api/v1/a2a/tasks/{id}/cancel", ["messages:send"], tasks.cancelTask, about.cancelTask),
   route("GET /api/v1/agents", ["agents:read"], agents.listAgents, about.listAgents),
   route("POST /api/v1/agents", ["agents:write"], agents.postAgent, about.postAgent),
   route("GET /api/v1/agents/{id}", ["agents:read"], agents.getAgent, about.getAgent),

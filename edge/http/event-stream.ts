@@ -12,8 +12,8 @@ const KEEP_ALIVE_COMMENT = ": keep-alive\n\n";
 
 /** Where the events come from, and who is told of what. */
 export interface EventStreamOptions {
-  /** The first event, which has come already. */
-  first: A2AMessage;
+  /** The first event, where it has come already; else the stream begins with a comment, so that it begins at all. */
+  first: A2AMessage | undefined;
   /** The events after it; ended once it has thrown, as generators are. */
   rest: AsyncIterator<A2AMessage>;
   keepAliveMs: number;
@@ -38,8 +38,9 @@ export function eventStream(options: EventStreamOptions): ReadableStream<Uint8Ar
   };
   return new ReadableStream<Uint8Array>({
     start(controller) {
-      options.onEvent(options.first);
-      controller.enqueue(encoder.encode(formatEvent(options.first)));
+      if (options.first) options.onEvent(options.first);
+      const text = options.first ? formatEvent(options.first) : KEEP_ALIVE_COMMENT;
+      controller.enqueue(encoder.encode(text));
     },
     async pull(controller) {
       // A reader that does not read gets no comments either: they would pile up.

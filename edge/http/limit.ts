@@ -32,7 +32,7 @@ export async function reserveTokens(c: Context<EdgeEnv>, message: A2AMessage): P
 }
 
 /** Lets work go on when the answer has gone out; its failure is nobody's any more. */
-function runInBackground(c: Context<EdgeEnv>, work: Promise<unknown>): void {
+export function runInBackground(c: Context<EdgeEnv>, work: Promise<unknown>): void {
   c.executionCtx.waitUntil(work.catch(() => {}));
 }
 

@@ -1,141 +1,132 @@
-/** `POST /api/v1/a2a/message`: a message in, its reply out, as JSON or as server-sent events. */
+/** `POST /api/v1/a2a/message`: a message in; out its reply as JSON or as server-sent events, or its task at once. */
 import { create } from "@bufbuild/protobuf";
 import type { Context } from "hono";
-import { isErrorCode, ParleyError } from "../../core/errors/parley-error.ts";
+import { type ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
 import type { ReplyCharge } from "../../core/limits/reply-charge.ts";
 import { envelopeFromJsonText, envelopeToJson } from "../../core/messages/envelope.ts";
-import { errorMessageBody } from "../../core/messages/error-body.ts";
-import {
-  type A2AMessage,
-  A2AMessageSchema,
-  type Error as ErrorMessage,
-} from "../../proto/gen/parley/v1/agent_service_pb.js";
-import type { BackendCall } from "../backend/agent-backend.ts";
+import { TaskSchema, TaskState } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
+import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import { admitMessage } from "../routing/admit-message.ts";
 import { type Route, routeMessage } from "../routing/route-message.ts";
 import { withPresetReply } from "../routing/with-preset-reply.ts";
-import type { AccessRecord } from "./access-record.ts";
+import { backendCall, noteReply } from "./backend-call.ts";
 import type { EdgeEnv } from "./edge-env.ts";
-import { eventStream, KEEP_ALIVE_MS } from "./event-stream.ts";
-import { reserveTokens } from "./limit.ts";
+import { reserveTokens, runInBackground } from "./limit.ts";
+import { prefersAsync } from "./preference.ts";
 import { readJsonText } from "./read-body.ts";
 import { replyFormatOf } from "./reply-format.ts";
-import { clientGone } from "./request-deadline.ts";
+import { setReplyHeaders } from "./reply-headers.ts";
+import { answerWithEvents } from "./reply-stream.ts";
+import { taskToJson } from "./task-routes.ts";
 
 /** Longest receiver that is logged: as long as the contract allows. */
 const RECEIVER_CHARACTERS_MAX = 128;
-/** What may stand in a header: visible ASCII and spaces. */
-const HEADER_TEXT = /^[\x20-\x7e]{1,200}$/;
-
-/** The route, behind deadline, authentication and scope. */
-export async function postMessage(c: Context<EdgeEnv>): Promise<Response> {
-  const { config, directory } = c.get("composition");
-  const principal = c.get("principal");
-  const { signal } = c.get("abort");
-  const access = c.get("access");
-  const format = replyFormatOf(c.req.header("accept"));
-  const text = await readJsonText(c.req.raw, { bytesMax: config.requestBytesMax, signal });
-  const message = envelopeFromJsonText(text);
-  access.add({ receiver: message.receiverId.slice(0, RECEIVER_CHARACTERS_MAX) });
-  admitMessage(message, principal);
-  const route = await routeMessage(directory, principal.tenantId, message.receiverId, signal);
-  access.add({ agentId: route.agent.id });
-  const work = { message, route, charge: await reserveTokens(c, message) };
-  return format === "json" ? replyWithJson(c, work) : replyWithEvents(c, work);
-}
 
 /** A message on its way to be answered. */
-interface Work {
+export interface Work {
   message: A2AMessage;
   route: Route;
   charge: ReplyCharge;
 }
 
-async function replyWithJson(c: Context<EdgeEnv>, { message, route, charge }: Work): Promise<Response> {
-  const { backend } = c.get("composition");
-  const reply = await backend.processMessage(message, backendCall(c)).catch((failure: unknown) => {
-    throw failedReply(failure, route, charge);
-  });
-  charge.note(reply);
-  noteReply(c.get("access"), reply);
-  for (const [header, field] of [
-    ["Parley-Model", "model"],
-    ["Parley-Degraded", "degraded"],
-  ] as const) {
-    const value = reply.metadata?.[field];
-    if (typeof value === "string" && HEADER_TEXT.test(value)) c.header(header, value);
-  }
-  return c.json(envelopeToJson(reply));
+/** The route, behind deadline, authentication and scope. */
+export async function postMessage(c: Context<EdgeEnv>): Promise<Response> {
+  const { config } = c.get("composition");
+  const format = replyFormatOf(c.req.header("accept"));
+  const { signal } = c.get("abort");
+  const text = await readJsonText(c.req.raw, { bytesMax: config.requestBytesMax, signal });
+  const work = await takeMessage(c, envelopeFromJsonText(text));
+  if (format === "event-stream") return replyWithEvents(c, work);
+  return prefersAsync(c.req.header("prefer")) ? replyWithTask(c, work) : replyWithJson(c, work);
 }
 
-async function replyWithEvents(c: Context<EdgeEnv>, { message, route, charge }: Work): Promise<Response> {
-  const { backend } = c.get("composition");
+/** Checks a message, finds who answers it and sets its tokens aside. */
+export async function takeMessage(c: Context<EdgeEnv>, message: A2AMessage): Promise<Work> {
+  const principal = c.get("principal");
   const access = c.get("access");
-  const events = backend.streamReply(message, backendCall(c));
-  // Until the first event is there, a failure is an answer of its own, with its status.
-  const first = await events.next().catch((failure: unknown) => {
-    throw failedReply(failure, route, charge);
-  });
-  if (first.done) throw new Error("a reply stream ended without an event");
-  const body = eventStream({
-    first: first.value,
-    rest: events,
-    keepAliveMs: KEEP_ALIVE_MS,
-    onEvent: (event) => {
-      noteReply(access, event);
-      charge.note(event);
-      if (event.body.case === "error") access.fail(failureOf(event.body.value));
-    },
-    toErrorEvent: (failure) => {
-      const error = failedReply(failure, route, charge);
-      access.fail(error);
-      return errorEvent(error, message, c.get("requestId"));
-    },
-    onCancel: () => {
-      access.fail(clientGone());
-      c.get("abort").abort(clientGone());
-    },
-    onEnd: c.get("lifetime").hold(),
-  });
-  return c.body(body, 200, { "Content-Type": "text/event-stream" });
+  access.add({ receiver: message.receiverId.slice(0, RECEIVER_CHARACTERS_MAX) });
+  admitMessage(message, principal);
+  const { directory } = c.get("composition");
+  const route = await routeMessage(directory, principal.tenantId, message.receiverId, c.get("abort").signal);
+  access.add({ agentId: route.agent.id });
+  return { message, route, charge: await reserveTokens(c, message) };
 }
 
-function failedReply(failure: unknown, { agent }: Route, charge: ReplyCharge): ParleyError {
-  const error = withPresetReply(failure, agent);
+/** The whole reply, charged and noted. @throws ParleyError as the caller gets it */
+export async function wholeReply(c: Context<EdgeEnv>, work: Work): Promise<A2AMessage> {
+  const { backend } = c.get("composition");
+  const reply = await backend.processMessage(work.message, backendCall(c)).catch((failure: unknown) => {
+    throw failedReply(failure, work);
+  });
+  work.charge.note(reply);
+  noteReply(c.get("access"), reply);
+  return reply;
+}
+
+/** A failure in place of a reply, charged. */
+export function failedReply(failure: unknown, { route, charge }: Work): ParleyError {
+  const error = withPresetReply(failure, route.agent);
   charge.fail(error);
   return error;
 }
 
-function backendCall(c: Context<EdgeEnv>): BackendCall {
-  return {
-    principal: c.get("principal"),
-    requestId: c.get("requestId"),
-    trace: c.get("trace"),
-    deadline: c.get("deadline"),
-    signal: c.get("abort").signal,
-    onAttempt: (backend, attempts) => c.get("access").add({ backend, attempts }),
-  };
+async function replyWithJson(c: Context<EdgeEnv>, work: Work): Promise<Response> {
+  const reply = await wholeReply(c, work);
+  setReplyHeaders(c, reply);
+  return c.json(envelopeToJson(reply));
 }
 
-function noteReply(access: AccessRecord, { metadata }: A2AMessage): void {
-  const model = metadata?.["model"];
-  const degraded = metadata?.["degraded"];
-  if (typeof model === "string") access.add({ model });
-  if (typeof degraded === "string") access.add({ degraded });
-}
-
-/** A task's failure, as it came in the stream, for the log. */
-function failureOf({ code, message }: ErrorMessage): ParleyError {
-  return new ParleyError(isErrorCode(code) ? code : "internal", message);
-}
-
-/** The gateway's own last event of a stream that broke: no position in the task, which may well go on. */
-function errorEvent(error: ParleyError, message: A2AMessage, requestId: string): A2AMessage {
-  return create(A2AMessageSchema, {
-    senderId: message.receiverId,
-    receiverId: message.senderId,
-    contextId: message.contextId,
-    inReplyTo: message.messageId,
-    body: errorMessageBody(error, requestId),
+async function replyWithEvents(c: Context<EdgeEnv>, work: Work): Promise<Response> {
+  const { message, charge } = work;
+  const events = c.get("composition").backend.streamReply(message, backendCall(c));
+  // Until the first event is there, a failure is an answer of its own, with its status.
+  const first = await events.next().catch((failure: unknown) => {
+    throw failedReply(failure, work);
   });
+  if (first.done) throw new Error("a reply stream ended without an event");
+  const { receiverId, senderId, contextId, messageId } = message;
+  return answerWithEvents(c, {
+    first: first.value,
+    events,
+    onEvent: (event) => charge.note(event),
+    toError: (failure) => failedReply(failure, work),
+    about: { senderId: receiverId, receiverId: senderId, contextId, inReplyTo: messageId },
+  });
+}
+
+/** 202 with the task, which goes on by itself. */
+async function replyWithTask(c: Context<EdgeEnv>, work: Work): Promise<Response> {
+  const { backend } = c.get("composition");
+  const accepted = await backend.startReply(work.message, backendCall(c)).catch((failure: unknown) => {
+    throw failedReply(failure, work);
+  });
+  chargeInBackground(c, work, accepted);
+  const { taskId: id, contextId, createdAt, sequence } = accepted;
+  c.header("Location", `/api/v1/a2a/tasks/${id}`);
+  c.header("Preference-Applied", "respond-async");
+  const task = create(TaskSchema, {
+    ...{ id, contextId },
+    status: { state: TaskState.SUBMITTED, ...(createdAt && { timestamp: createdAt }) },
+    metadata: { agentId: work.route.agent.id, sequence },
+  });
+  return c.json(taskToJson(task), 202);
+}
+
+/** Not waiting is no way to be answered for less: the task is followed for its cost while the request has time. */
+function chargeInBackground(c: Context<EdgeEnv>, { charge }: Work, { taskId, sequence }: A2AMessage): void {
+  const { backend } = c.get("composition");
+  const release = c.get("lifetime").hold();
+  const follow = async () => {
+    const events = backend.resumeReply({ taskId, afterSequence: sequence }, backendCall(c));
+    for await (const event of events) {
+      charge.note(event);
+      noteReply(c.get("access"), event);
+    }
+  };
+  runInBackground(
+    c,
+    follow()
+      .catch((failure: unknown) => charge.fail(toParleyError(failure)))
+      .finally(release),
+  );
 }

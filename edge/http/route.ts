@@ -39,4 +39,6 @@ export interface Answer {
   schema?: z.ZodType;
   /** Other media types that the body can have. */
   mediaTypes?: readonly string[];
+  /** Of a body that is never JSON. */
+  mediaType?: string;
 }

@@ -99,7 +99,8 @@ function headerParameters({ headers = {} }: Operation): Part[] {
   }));
 }
 
-function describeAnswer({ description, schema, mediaTypes = [] }: Answer): Part {
+function describeAnswer({ description, schema, mediaType, mediaTypes = [] }: Answer): Part {
+  if (mediaType) return { description, content: { [mediaType]: { schema: { type: "string" } } } };
   if (!schema) return { description };
   const content = Object.fromEntries(mediaTypes.map((type) => [type, { schema: { type: "string" } }]));
   return { description, content: { [JSON_TYPE]: { schema: jsonSchema(schema, "output") }, ...content } };

@@ -47,7 +47,10 @@ export const getOpenApi: Operation = {
 export const postMessage: Operation = {
   id: "postMessage",
   summary: "Send a message to an agent and get its reply",
-  headers: { "Parley-Timeout-Ms": "How long the caller waits, milliseconds" },
+  headers: {
+    "Parley-Timeout-Ms": "How long the caller waits, milliseconds",
+    Prefer: "`respond-async`: answer with the task, do not wait for its reply",
+  },
   body: { schema: views.envelopeSchema },
   answers: {
     200: {
@@ -55,7 +58,33 @@ export const postMessage: Operation = {
       schema: views.envelopeSchema,
       mediaTypes: ["text/event-stream"],
     },
+    202: { description: "The task, which goes on by itself (`Location`)", schema: views.taskSchema },
   },
+};
+
+export const getTask: Operation = {
+  id: "getTask",
+  summary: "A task of the caller's: its state, and its reply once there is one",
+  answers: ok("The task", views.taskSchema),
+};
+
+export const getTaskEvents: Operation = {
+  id: "followTask",
+  summary: "The events of a task after a position, then live to its end",
+  query: views.taskPositionSchema,
+  headers: {
+    "Last-Event-ID": "The same as `after`, of a client that connects again; it counts when both are there",
+  },
+  answers: {
+    200: { description: "The events, each an A2AMessage", mediaType: "text/event-stream" },
+    204: { description: "The task has ended at that position: there is nothing to follow" },
+  },
+};
+
+export const cancelTask: Operation = {
+  id: "cancelTask",
+  summary: "Stop a task; one that has ended is left as it is",
+  answers: ok("The task, ended", views.taskSchema),
 };
 
 export const listAgents: Operation = {

@@ -153,6 +153,25 @@ export const envelopeSchema = z
   })
   .describe("parley.v1.A2AMessage as ProtoJSON");
 
+/** A task; its full definition is `lf.a2a.v1.Task` in the proto contract, as ProtoJSON. */
+export const taskSchema = z
+  .looseObject({
+    id: z.string(),
+    contextId: z.string().optional(),
+    status: z.looseObject({ state: z.string(), timestamp: time.optional() }),
+    artifacts: z.array(z.looseObject({})).optional(),
+    history: z.array(z.looseObject({})).optional(),
+    metadata: z
+      .looseObject({ sequence: count.describe("The position of the task's newest event") })
+      .optional(),
+  })
+  .describe("lf.a2a.v1.Task as ProtoJSON");
+
+/** Where to follow a task from. */
+export const taskPositionSchema = z.object({
+  after: z.int().min(0).optional().describe("The sequence of the last event that the caller has"),
+});
+
 export const healthSchema = z.object({ status: z.literal("ok") });
 export const readinessSchema = z.object({
   status: z.enum(["ready", "unready"]),

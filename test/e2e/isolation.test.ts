@@ -96,8 +96,17 @@ const CALLS: Record<string, (ids: Ids) => Call[]> = {
     { body: { receiverId: agent, text: "hi" } },
     { body: { receiverId: agent, text: "hi", contextId: context, taskId: task } },
     { body: { receiverId: agent, text: "hi" }, headers: { accept: "text/event-stream" } },
+    { body: { receiverId: agent, text: "hi" }, headers: { prefer: "respond-async" } },
     { body: { receiverId: agent, text: "hi", messageId: message, inReplyTo: message } },
   ],
+  "GET /api/v1/a2a/tasks/{id}": ({ task }) => [{ path: `/api/v1/a2a/tasks/${task}` }],
+  "GET /api/v1/a2a/tasks/{id}/events": ({ task }) => [
+    { path: `/api/v1/a2a/tasks/${task}/events` },
+    { path: `/api/v1/a2a/tasks/${task}/events?after=1` },
+    { path: `/api/v1/a2a/tasks/${task}/events?after=1000` },
+    { path: `/api/v1/a2a/tasks/${task}/events`, headers: { "last-event-id": "2" } },
+  ],
+  "POST /api/v1/a2a/tasks/{id}/cancel": ({ task }) => [{ path: `/api/v1/a2a/tasks/${task}/cancel` }],
   "GET /api/v1/agents": () => [{}],
   // Ids belong to their tenant: the same one is free in another.
   "POST /api/v1/agents": ({ agent }) => [{ body: { id: agent, ...ECHO, name: "" } }],
