@@ -1,9 +1,12 @@
-/** Builds what remembers conversations: in Redis when there is one, else in this process; the log behind either. */
+/**
+ * Builds what remembers conversations, in Redis when there is one, else in this process, the log behind either; and
+ * what makes summaries of them.
+ */
 import type { Logger } from "pino";
 import type { SqlClient } from "../core/directory/sql-client.ts";
 import { ParleyError } from "../core/errors/parley-error.ts";
-import type { TokenCounter } from "./llm/token-counter.ts";
-import type { ConversationMemory } from "./stores/conversation-memory.ts";
+import { ConversationSummarizer } from "./agents/conversation-summarizer.ts";
+import type { ModelAgentDependencies } from "./agents/model-agent.ts";
 import { DurableConversationMemory } from "./stores/durable-conversation-memory.ts";
 import { MemoryConversationStore } from "./stores/memory-conversation-store.ts";
 import type { RedisConnection } from "./stores/redis-connection.ts";
@@ -14,22 +17,19 @@ import { SqlConversationLog } from "./stores/sql-conversation-log.ts";
 export interface ConversationParts {
   readonly client: SqlClient;
   readonly redis: RedisConnection | undefined;
-  readonly counter: TokenCounter;
+  readonly models: ModelAgentDependencies;
   readonly logger: Logger;
+  /** Monotonic, milliseconds. */
+  readonly now: () => number;
 }
 
 /** See above. */
-export function composeConversations({
-  client,
-  redis,
-  counter,
-  logger,
-}: ConversationParts): ConversationMemory {
+export function composeConversations({ client, redis, models, logger, now }: ConversationParts) {
   let connectionNumber = 1;
   const memory = new DurableConversationMemory({
     store: redis ? new RedisConversationStore(redis) : new MemoryConversationStore(),
     log: new SqlConversationLog(client),
-    counter,
+    counter: models.counter,
     connectionNumber: () => connectionNumber,
     onFailure: ({ operation, error }) => {
       // That Redis or the database is away is logged once, where it is noticed.
@@ -41,5 +41,12 @@ export function composeConversations({
     connectionNumber += 1;
     if (state === "ready") void memory.forgetShort();
   });
-  return memory;
+  const summarizer = new ConversationSummarizer({
+    ...{ ...models, memory, now },
+    onEnd: ({ error, ...job }) => {
+      if (error) logger.warn({ ...job, err: error }, "a conversation could not be summarised");
+      else logger.info(job, "conversation summarised");
+    },
+  });
+  return { memory, summarizer };
 }

@@ -15,8 +15,8 @@ import { CachedDirectory } from "../core/directory/cached-directory.ts";
 import { SqlDirectory } from "../core/directory/sql-directory.ts";
 import { sleep } from "../core/resilience/full-jitter.ts";
 import { AgentService } from "../proto/gen/parley/v1/agent_service_pb.js";
-import type { AgentTurn } from "./agents/agent-runner.ts";
 import { createAgentRunners } from "./agents/agent-runners.ts";
+import type { ModelAgentDependencies } from "./agents/model-agent.ts";
 import { composeConversations } from "./compose-conversations.ts";
 import type { BackendConfig } from "./config.ts";
 import { MemoryPassageIndex } from "./knowledge/memory-passage-index.ts";
@@ -81,14 +81,17 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
   });
   const redis = openRedis(config, logger);
   const counter = createTokenCounter();
+  const models = { ...(await createModelDependencies(config, logger, monotonicNow)), counter };
+  const { memory, summarizer } = composeConversations({
+    ...{ client: database.client, redis, models, logger },
+    now: monotonicNow,
+  });
   const engine = new TaskEngine({
     directory,
     run: createRunTurn({
-      runners: createAgentRunners({
-        ...(await createModelDependencies(config, logger, monotonicNow)),
-        counter,
-      }),
-      memory: composeConversations({ client: database.client, redis, counter, logger }),
+      runners: createAgentRunners(models),
+      memory,
+      summarizer,
       recorder: createLogTurnRecorder(log, Date.now),
       logger,
       now: monotonicNow,
@@ -132,6 +135,8 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
   const server = await listen(handler, config.BACKEND_HOST, config.BACKEND_PORT);
 
   retention.start();
+  // Loads the vocabulary, half a second of work, before the first message needs it.
+  void counter.count("parley");
 
   return {
     port: server.port,
@@ -146,7 +151,7 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
       await Promise.race([server.closed, setTimeoutPromise(2 * ANSWER_FLUSH_MS)]);
       clearTimeout(cut);
       server.destroy();
-      await retention.stop();
+      await Promise.all([retention.stop(), summarizer.close()]);
       const lost = await log.drain(AbortSignal.timeout(LOG_DRAIN_MS));
       if (lost > 0) logger.error({ rows: lost }, "the database did not take all that waited to be recorded");
       redis?.close();
@@ -180,7 +185,7 @@ async function createModelDependencies(config: BackendConfig, logger: Logger, no
     },
     now,
   });
-  const managerFor = ({ requestId, agent, onAttempt }: AgentTurn) =>
+  const managerFor: ModelAgentDependencies["managerFor"] = ({ requestId, agent, onAttempt }) =>
     new ModelManager({
       now,
       random: Math.random,

@@ -30,7 +30,7 @@ const GIVEN_INSTRUCTIONS =
 export interface ModelAgentDependencies {
   registry: ModelRegistry;
   /** The manager for one turn; it reports the turn's attempts. */
-  managerFor: (turn: AgentTurn) => ModelManager;
+  managerFor: (turn: Pick<AgentTurn, "agent" | "requestId" | "onAttempt">) => ModelManager;
   retriever: PassageRetriever;
   counter: TokenCounter;
 }

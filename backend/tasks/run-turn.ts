@@ -11,6 +11,7 @@ import type { Deadline } from "../../core/resilience/deadline.ts";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { AgentEvent } from "../agents/agent-runner.ts";
 import type { AgentRunners } from "../agents/agent-runners.ts";
+import type { ConversationSummarizer } from "../agents/conversation-summarizer.ts";
 import { questionText } from "../agents/question-text.ts";
 import { givenHistory, givenParameters } from "../agents/sender-context.ts";
 import type { ModelAttempt } from "../llm/answer-event.ts";
@@ -33,6 +34,8 @@ export interface RunTurnOptions {
   runners: AgentRunners;
   memory: ConversationMemory;
   recorder: TurnRecorder;
+  /** To be told of every turn that the conversation remembers. */
+  summarizer?: Pick<ConversationSummarizer, "consider">;
   logger: Logger;
   /** Monotonic, milliseconds. */
   now: () => number;
@@ -41,7 +44,9 @@ export interface RunTurnOptions {
 type FinishEvent = Extract<AgentEvent, { type: "finish" }>;
 
 /** Makes the function that runs tasks. */
-export function createRunTurn({ runners, memory, recorder, logger, now }: RunTurnOptions): RunTask {
+export function createRunTurn(options: RunTurnOptions): RunTask {
+  const { runners, memory, recorder, summarizer, logger, now } = options;
+
   /** Answers the task's message; its deltas and restarts become events as they come. */
   async function answer(task: Task, agent: Agent, deadline: Deadline): Promise<FinishEvent> {
     const { message, requestId, signal } = task;
@@ -68,13 +73,16 @@ export function createRunTurn({ runners, memory, recorder, logger, now }: RunTur
     throw new Error(`agent "${agent.id}" ended its answer without finishing it`);
   }
 
-  async function complete(task: Task, { parts, metadata, record }: FinishEvent, startedAtMs: number) {
+  async function complete(task: Task, agent: Agent, finish: FinishEvent, startedAtMs: number) {
+    const { parts, metadata, record } = finish;
     const reply = task.reply(parts, metadata);
     const recorded = await settles(recorder.answer(task, reply, record, now() - startedAtMs));
     if (!recorded) reply.metadata = { ...reply.metadata, recorded: false };
     // What stands in for an answer is not the conversation's, and a sender that tells its own has none here.
     if (record.degraded === undefined && !task.message.history) {
-      await memory.append(turnKeyOf(task), exchangeOf(task, reply));
+      const key = turnKeyOf(task);
+      const tokens = await memory.append(key, exchangeOf(task, reply));
+      summarizer?.consider({ agent, key, tokens });
     }
     task.complete(reply);
   }
@@ -115,7 +123,7 @@ export function createRunTurn({ runners, memory, recorder, logger, now }: RunTur
         .catch((error) => logger.error({ ...fields, err: error }, "a message could not be recorded"));
       task.signal.throwIfAborted();
       const finish = await answer(task, agent, deadline);
-      await complete(task, finish, startedAtMs);
+      await complete(task, agent, finish, startedAtMs);
       logger.info(
         { ...fields, ...finish.record, durationMs: Math.round(now() - startedAtMs) },
         "turn answered",
