@@ -24,6 +24,7 @@ import { PROJECT_COLLECTION, readProjectDocuments } from "./knowledge/project-do
 import { createBackendLimiter } from "./limits/backend-limiter.ts";
 import { ModelManager } from "./llm/model-manager.ts";
 import { ModelRegistry } from "./llm/model-registry.ts";
+import { ProviderHealth } from "./llm/provider-health.ts";
 import { createTokenCounter } from "./llm/token-counter.ts";
 import { type OpenDatabase, openDatabase } from "./open-database.ts";
 import { openRedis } from "./open-redis.ts";
@@ -181,20 +182,34 @@ async function createModelDependencies(config: BackendConfig, logger: Logger, no
   const registry = new ModelRegistry({
     config: {
       openai: { apiKey: config.OPENAI_API_KEY, baseUrl: config.OPENAI_BASE_URL, model: config.OPENAI_MODEL },
-      ollama: { host: config.OLLAMA_HOST, model: config.OLLAMA_MODEL },
+      ollama: {
+        host: config.OLLAMA_HOST,
+        model: config.OLLAMA_MODEL,
+        concurrencyMax: config.OLLAMA_CONCURRENCY_MAX,
+      },
     },
     now,
+  });
+  const health = new ProviderHealth({
+    now,
+    random: Math.random,
+    onChange: (change) =>
+      change.state === "open"
+        ? logger.warn(change, "a model keeps failing and is left alone for a while")
+        : logger.info(change, "a model answers again"),
   });
   const managerFor: ModelAgentDependencies["managerFor"] = ({ requestId, agent, onAttempt }) =>
     new ModelManager({
       now,
       random: Math.random,
       sleep,
+      health,
       onAttempt: (attempt, failure) => {
         onAttempt(attempt);
-        if (!failure) return;
+        if (attempt.outcome === "answered") return;
         const fields = { requestId, tenantId: agent.tenantId, agentId: agent.id, ...attempt };
-        logger.warn({ ...fields, err: failure.cause ?? failure }, "model attempt failed");
+        if (failure) logger.warn({ ...fields, err: failure.cause ?? failure }, "model attempt failed");
+        else logger.info(fields, "model attempt ended without an answer");
       },
     });
   return { registry, retriever, managerFor };

@@ -22,6 +22,7 @@ const environmentSchema = z
     MESSAGE_BYTES_MAX: withDefault(positive, "8388608"),
     NEON_ENDPOINT_PORT: withDefault(port, "0"),
     NEON_ENDPOINT_SECRET: optional(z.string().min(32)),
+    OLLAMA_CONCURRENCY_MAX: withDefault(positive, "4"),
     OLLAMA_HOST: withDefault(z.string(), "http://127.0.0.1:11434"),
     OLLAMA_MODEL: optional(z.string()),
     OPENAI_API_KEY: optional(z.string()),

@@ -11,7 +11,7 @@ import type { PassageRetriever } from "../knowledge/passage-retriever.ts";
 import type { Answer, ModelLink } from "../llm/answer-event.ts";
 import { promptTokensMax } from "../llm/context-window.ts";
 import type { ModelManager } from "../llm/model-manager.ts";
-import type { ModelRegistry } from "../llm/model-registry.ts";
+import type { AgentModels, ModelRegistry } from "../llm/model-registry.ts";
 import type { TokenCounter } from "../llm/token-counter.ts";
 import type { AgentRunner, AgentTurn } from "./agent-runner.ts";
 import { countTurns } from "./count-turns.ts";
@@ -44,8 +44,8 @@ export function createModelAgent(
   return {
     async *answer(turn, signal) {
       const question = questionOf(turn.content);
-      const [chain, passages] = await Promise.all([
-        registry.resolveChain(config.models, signal),
+      const [models, passages] = await Promise.all([
+        registry.resolveAgent(config, signal, (own) => withGivenParameters(own, turn.parameters)),
         config.knowledge
           ? retriever.retrieve(
               {
@@ -58,14 +58,10 @@ export function createModelAgent(
             )
           : [],
       ]);
-      const links = chain.map((link) => ({
-        ...link,
-        parameters: withGivenParameters(link.parameters, turn.parameters),
-      }));
-      const tokensMax = Math.max(...links.map(promptTokensMax));
+      const tokensMax = Math.max(...linksOf(models).map(promptTokensMax));
       const parts = await promptPartsOf(config, turn, { question, tokensMax, counter });
       const answer = managerFor(turn).answer({
-        chain: withPrompts(links, parts),
+        ...withPrompts(models, parts),
         request: { messages: [], passages },
         presetReply: config.presetReply,
         deadline: turn.deadline,
@@ -95,14 +91,30 @@ async function promptPartsOf(
   };
 }
 
-/** The links that can take the question, each with the prompt that fits it. */
-function withPrompts(links: readonly ModelLink[], parts: PromptParts): ModelLink[] {
-  const fitting = links.flatMap((link) => {
-    const messages = fitPrompt(parts, promptTokensMax(link));
-    return messages ? [{ ...link, messages }] : [];
-  });
-  if (fitting.length > 0 || links.length === 0) return fitting;
-  const tokensMax = Math.max(...links.map(promptTokensMax));
+/** All models that may come to be asked. */
+function linksOf({
+  chain,
+  contextWindowFallbacks = [],
+  contentPolicyFallbacks = [],
+}: AgentModels): ModelLink[] {
+  return [...chain, ...contextWindowFallbacks, ...contentPolicyFallbacks];
+}
+
+/** The links that can take the question, each with the prompt that fits it; those for long texts, if only they can. */
+function withPrompts(models: AgentModels, parts: PromptParts): AgentModels {
+  const fitting = (links: readonly ModelLink[] = []) =>
+    links.flatMap((link) => {
+      const messages = fitPrompt(parts, promptTokensMax(link));
+      return messages ? [{ ...link, messages }] : [];
+    });
+  const contextWindowFallbacks = fitting(models.contextWindowFallbacks);
+  const contentPolicyFallbacks = fitting(models.contentPolicyFallbacks);
+  const fittingChain = fitting(models.chain);
+  const chain = fittingChain.length > 0 ? fittingChain : contextWindowFallbacks;
+  if (chain.length > 0) return { ...models, chain, contextWindowFallbacks, contentPolicyFallbacks };
+  const tokensMax = Math.max(
+    ...[...models.chain, ...(models.contextWindowFallbacks ?? [])].map(promptTokensMax),
+  );
   throw new ParleyError(
     "invalid_argument",
     `the message is too long for this agent: with its instructions it is about ${leastTokens(parts)} tokens, and its ` +

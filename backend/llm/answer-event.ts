@@ -1,5 +1,6 @@
 /** What the manager is given and what it gives: the types between agents and models. */
 import type { Deadline } from "../../core/resilience/deadline.ts";
+import type { ConcurrencyGate } from "./concurrency-gate.ts";
 import type {
   FinishReason,
   LanguageModel,
@@ -23,12 +24,20 @@ export interface ModelLink {
   readonly contextTokens?: number | undefined;
   /** The conversation as it fits this model; that of the request when undefined. */
   readonly messages?: readonly ModelMessage[] | undefined;
+  /** Of the model's host, where it takes only so many calls at once. */
+  readonly gate?: ConcurrencyGate | undefined;
 }
 
 /** What is asked of the manager. */
 export interface AnswerOptions {
   /** In order of preference; may be empty. */
   readonly chain: readonly ModelLink[];
+  /** Asked instead of the rest once the text is too long for a model. Default none. */
+  readonly contextWindowFallbacks?: readonly ModelLink[] | undefined;
+  /** Asked instead of the rest once a provider has refused the content. Default none. */
+  readonly contentPolicyFallbacks?: readonly ModelLink[] | undefined;
+  /** Whether a second model is asked, too, when the first has not begun to answer after so long. */
+  readonly hedge?: { readonly afterMs: number } | undefined;
   readonly request: Omit<ModelRequest, "parameters" | "presetReply">;
   readonly presetReply: string;
   /** For the whole answer, all attempts and waits included. */
@@ -36,14 +45,31 @@ export interface AnswerOptions {
   readonly signal: AbortSignal;
 }
 
+/**
+ * How a call of a model ended.
+ *
+ * - `canceled`: the caller canceled. `abandoned`: its time was up, or another model was faster.
+ * - `circuit-open`, `host-busy`: it was not made, because the model is left alone for a while, or its host had as
+ *   many calls as it may have.
+ */
+export type AttemptOutcome =
+  | "answered"
+  | ModelFailureReason
+  | "canceled"
+  | "abandoned"
+  | "circuit-open"
+  | "host-busy";
+
 /** One call of one model, as it went. */
 export interface ModelAttempt {
   readonly model: string;
-  readonly outcome: "answered" | ModelFailureReason;
+  readonly outcome: AttemptOutcome;
+  /** From the beginning of the answer to the call. */
+  readonly startedAfterMs: number;
   readonly durationMs: number;
   /** From the call to the first piece of text; missing when none came. */
   readonly firstTokenMs?: number;
-  /** What the call cost, estimated for a failed one that had begun to answer. */
+  /** What the call cost; estimated for one that ended early, and missing for one that cost nothing. */
   readonly usage?: ModelUsage;
 }
 

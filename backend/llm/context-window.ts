@@ -25,10 +25,17 @@ const FOREIGN_VOCABULARY_MARGIN = 0.1;
 type Window = Pick<ModelLink, "contextTokens" | "parameters"> & { readonly model: { readonly id: string } };
 
 /** The window of a model, tokens; without limit for one that reads no prompt. */
-export function contextTokensOf({ model, contextTokens }: Window): number {
+export function contextTokensOf(link: Window): number {
+  return knownContextTokensOf(link) ?? CONTEXT_TOKENS_DEFAULT;
+}
+
+/** The same; undefined when neither the agent says it nor the model's name. */
+export function knownContextTokensOf({
+  model,
+  contextTokens,
+}: Pick<Window, "model" | "contextTokens">): number | undefined {
   if (model.id === BUILTIN_MODEL_ID) return Number.POSITIVE_INFINITY;
-  const [, known] = KNOWN_WINDOWS.find(([name]) => name.test(model.id)) ?? [];
-  return contextTokens ?? known ?? CONTEXT_TOKENS_DEFAULT;
+  return contextTokens ?? KNOWN_WINDOWS.find(([name]) => name.test(model.id))?.[1];
 }
 
 /** What a prompt may take of the window: what is left beside the answer and what counting may have missed. */

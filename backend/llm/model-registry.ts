@@ -2,14 +2,16 @@
  * Knows which models this deployment has, and makes a reference in an agent's configuration into a model that
  * can be asked. Never fails: what is not there resolves to a model whose calls fail, and the chain goes on.
  */
-import type { ModelReference } from "../../core/directory/agent.ts";
+import type { ModelAgentConfig, ModelReference } from "../../core/directory/agent.ts";
 import { LruMap } from "../../core/directory/lru-map.ts";
 import type { Clock } from "../../core/resilience/deadline.ts";
-import type { ModelLink } from "./answer-event.ts";
+import type { AnswerOptions, ModelLink } from "./answer-event.ts";
 import { BuiltinLanguageModel } from "./builtin-language-model.ts";
 import { CachedProbe } from "./cached-probe.ts";
+import { ConcurrencyGate } from "./concurrency-gate.ts";
 import { CONTEXT_TOKENS_DEFAULT } from "./context-window.ts";
-import type { LanguageModel } from "./language-model.ts";
+import { hostOf } from "./host-of.ts";
+import type { LanguageModel, ModelParameters } from "./language-model.ts";
 import { listOllamaModels, listOpenaiModels } from "./list-models.ts";
 import { OllamaLanguageModel } from "./ollama-language-model.ts";
 import {
@@ -31,6 +33,12 @@ const OLLAMA_PROBE_TIMEOUT_MS = 1_000;
 const OPENAI_PROBE_TIMEOUT_MS = 3_000;
 /** Models whose window is remembered; a machine has far fewer. */
 const OLLAMA_WINDOWS_MAX = 1_000;
+/** Limit on the first token where an agent sets none: an answer that takes longer is worth another model's try. */
+export const FIRST_TOKEN_TIMEOUT_MS = 12_000;
+/** The same for Ollama, which answers nothing, not even headers, while it loads the model. */
+export const OLLAMA_FIRST_TOKEN_TIMEOUT_MS = 30_000;
+/** Calls that wait for one place at a host's gate: more would wait in vain. */
+const WAITING_PER_PLACE = 8;
 
 /** Which providers this deployment has. */
 export interface ModelsConfig {
@@ -43,8 +51,25 @@ export interface ModelsConfig {
       }
     | undefined;
   /** Where an Ollama server may be found. */
-  readonly ollama: { readonly host: string; readonly model?: string | undefined };
+  readonly ollama: {
+    readonly host: string;
+    readonly model?: string | undefined;
+    /** Calls that it gets at once. Default: no limit. */
+    readonly concurrencyMax?: number | undefined;
+  };
 }
+
+/** What an agent's configuration says about its models. */
+type ModelsOfConfig = Pick<
+  ModelAgentConfig,
+  "models" | "contextWindowFallbacks" | "contentPolicyFallbacks" | "hedge"
+>;
+
+/** The same, as models that can be asked. */
+export type AgentModels = Pick<
+  AnswerOptions,
+  "chain" | "contextWindowFallbacks" | "contentPolicyFallbacks" | "hedge"
+>;
 
 /** All that the registry touches. */
 export interface ModelRegistryOptions {
@@ -63,13 +88,21 @@ export class ModelRegistry {
   readonly #ollamaModels: CachedProbe<string[]>;
   /** By model, the largest that any agent has asked for: after a while always the same, for all agents. */
   readonly #ollamaWindows = new LruMap<number>(OLLAMA_WINDOWS_MAX);
+  readonly #ollamaHost: string;
+  readonly #ollamaGate: ConcurrencyGate | undefined;
 
   constructor(options: ModelRegistryOptions) {
     const { config, now, fetch } = options;
     const { apiKey, baseUrl } = config.openai ?? {};
     const openai = apiKey || baseUrl ? openaiClientSource({ apiKey, baseUrl, fetch }) : undefined;
+    const activeMax = config.ollama.concurrencyMax;
     this.#options = options;
     this.#openai = openai;
+    this.#ollamaHost = hostOf(config.ollama.host);
+    this.#ollamaGate =
+      activeMax === undefined
+        ? undefined
+        : new ConcurrencyGate({ activeMax, waitingMax: activeMax * WAITING_PER_PLACE });
     this.#openaiModels = new CachedProbe({
       ask: async (signal) => (openai ? listOpenaiModels(openai, signal) : []),
       timeoutMs: OPENAI_PROBE_TIMEOUT_MS,
@@ -95,13 +128,47 @@ export class ModelRegistry {
   /** The links of a chain, all resolved, in order. Rejects only with the reason of `signal`. */
   resolveChain(references: readonly ModelReference[], signal: AbortSignal): Promise<ModelLink[]> {
     return Promise.all(
-      references.map(async (reference) => ({
-        model: await this.resolve(reference, signal),
-        parameters: reference.parameters,
-        contextTokens: reference.contextTokens,
-        ...reference.limits,
-      })),
+      references.map(async (reference) => this.#link(await this.resolve(reference, signal), reference)),
     );
+  }
+
+  /**
+   * All that an agent says about which models are to answer; `parametersFor` makes the parameters of this request
+   * from a link's own. Rejects only with the reason of `signal`.
+   */
+  async resolveAgent(
+    { models, contextWindowFallbacks, contentPolicyFallbacks, hedge }: ModelsOfConfig,
+    signal: AbortSignal,
+    parametersFor: (own: ModelParameters) => ModelParameters = (own) => own,
+  ): Promise<AgentModels> {
+    const resolve = async (list: readonly ModelReference[]) => {
+      const links = await this.resolveChain(list, signal);
+      return links.map((link) => ({ ...link, parameters: parametersFor(link.parameters) }));
+    };
+    const [chain, forLongTexts, forRefusedTexts] = await Promise.all([
+      resolve(models),
+      resolve(contextWindowFallbacks),
+      resolve(contentPolicyFallbacks),
+    ]);
+    return {
+      chain,
+      contextWindowFallbacks: forLongTexts,
+      contentPolicyFallbacks: forRefusedTexts,
+      hedge,
+    };
+  }
+
+  #link(model: LanguageModel, { parameters, limits, contextTokens }: ModelReference): ModelLink {
+    const isOllama = model.host === this.#ollamaHost;
+    const firstTokenTimeoutMs = isOllama ? OLLAMA_FIRST_TOKEN_TIMEOUT_MS : FIRST_TOKEN_TIMEOUT_MS;
+    return {
+      model,
+      parameters,
+      ...limits,
+      firstTokenTimeoutMs: limits.firstTokenTimeoutMs ?? firstTokenTimeoutMs,
+      contextTokens,
+      gate: isOllama ? this.#ollamaGate : undefined,
+    };
   }
 
   async #resolveDefault(contextTokens: number | undefined, signal: AbortSignal): Promise<LanguageModel> {
@@ -115,7 +182,8 @@ export class ModelRegistry {
     const client = this.#openai;
     if (!client) return new UnavailableLanguageModel(`openai/${model}`, "model-not-found");
     const name = model === ANY_MODEL ? await this.#anyOpenaiModel(signal) : model;
-    return new OpenaiLanguageModel({ providerId: "openai", model: name, client });
+    const host = hostOf(this.#options.config.openai?.baseUrl || OPENAI_BASE_URL);
+    return new OpenaiLanguageModel({ providerId: "openai", model: name, client, host });
   }
 
   async #anyOpenaiModel(signal: AbortSignal): Promise<string> {

@@ -4,6 +4,7 @@
  */
 import type { ChatRequest, ChatResponse } from "ollama/browser";
 import { definedOnly } from "./defined-only.ts";
+import { hostOf } from "./host-of.ts";
 import type { FinishReason, LanguageModel, ModelEvent, ModelRequest, ModelUsage } from "./language-model.ts";
 import { linkAbort } from "./linked-abort.ts";
 import { modelFailure } from "./model-failure.ts";
@@ -27,12 +28,14 @@ export interface OllamaLanguageModelOptions {
 /** One model of an Ollama server. */
 export class OllamaLanguageModel implements LanguageModel {
   readonly id: string;
+  readonly host: string;
   readonly #model: string;
   readonly #server: OllamaServer;
   readonly #contextTokens: number;
 
   constructor({ providerId, model, server, contextTokens }: OllamaLanguageModelOptions) {
     this.id = `${providerId}/${model}`;
+    this.host = hostOf(server.host);
     this.#model = model;
     this.#server = server;
     this.#contextTokens = contextTokens;

@@ -26,6 +26,8 @@ export interface OpenaiLanguageModelOptions {
   /** The model's name at the provider. */
   readonly model: string;
   readonly client: OpenaiClientSource;
+  /** `host:port` of the server, by which its health is kept. */
+  readonly host?: string | undefined;
   /** Default {@link END_WAIT_MS}. */
   readonly endWaitMs?: number;
 }
@@ -33,12 +35,14 @@ export interface OpenaiLanguageModelOptions {
 /** One model of an OpenAI-compatible server. */
 export class OpenaiLanguageModel implements LanguageModel {
   readonly id: string;
+  readonly host: string | undefined;
   readonly #model: string;
   readonly #client: OpenaiClientSource;
   readonly #endWaitMs: number;
 
-  constructor({ providerId, model, client, endWaitMs = END_WAIT_MS }: OpenaiLanguageModelOptions) {
+  constructor({ providerId, model, client, host, endWaitMs = END_WAIT_MS }: OpenaiLanguageModelOptions) {
     this.id = `${providerId}/${model}`;
+    this.host = host;
     this.#model = model;
     this.#client = client;
     this.#endWaitMs = endWaitMs;

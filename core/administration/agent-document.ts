@@ -3,7 +3,8 @@
  * and never work: reserved ids, and a chain that falls back from a model to that very model. A chain is a list,
  * so it has no cycles; its nearest relative is a link equal to the one before it, which only asks again what has
  * just failed: tries of one model are counted by `limits.attemptsMax`. The same model with other parameters, or
- * again later in the chain, is fine.
+ * again later in the chain, is fine. The lists of fallbacks are held to the same, and to not being the only model
+ * of the agent over again.
  */
 import * as z from "zod";
 import { agentConfigSchema, IDENTIFIER_PATTERN } from "../directory/agent.ts";
@@ -65,17 +66,52 @@ export function validateAgentDocument(input: unknown): AgentReplacement & { id: 
 
 /** Looked for in the raw input, so that it is reported beside the schema's own problems. */
 function chainViolations(input: unknown): Violation[] {
-  const { models } = rawConfig(input) as { models?: unknown };
-  if (!Array.isArray(models)) return [];
-  return models.flatMap((link, index) => {
-    if (index === 0 || !isSameJson(link, models[index - 1])) return [];
+  const config = rawConfig(input) as Record<string, unknown>;
+  return [
+    ...["models", ...FALLBACK_LISTS].flatMap((list) => repeatedLinks(list, config[list])),
+    ...FALLBACK_LISTS.flatMap((list) => uselessFallbacks(list, config[list], config["models"])),
+    ...hedgeViolations(config),
+  ];
+}
+
+/** Lists of models that are turned to when all that the failed one is told would fail again. */
+const FALLBACK_LISTS = ["contextWindowFallbacks", "contentPolicyFallbacks"] as const;
+
+function repeatedLinks(list: string, links: unknown): Violation[] {
+  if (!Array.isArray(links)) return [];
+  return links.flatMap((link, index) => {
+    if (index === 0 || !isSameJson(link, links[index - 1])) return [];
     return [
       {
-        field: `config.models.${index}`,
+        field: `config.${list}.${index}`,
         description: "falls back to the very link before it; for more tries raise its limits.attemptsMax",
       },
     ];
   });
+}
+
+function uselessFallbacks(list: string, links: unknown, models: unknown): Violation[] {
+  if (!Array.isArray(links) || !Array.isArray(models) || models.length === 0) return [];
+  return links.flatMap((link, index) => {
+    if (!models.every((model) => isSameJson(modelNamed(model), modelNamed(link)))) return [];
+    return [
+      {
+        field: `config.${list}.${index}`,
+        description: "is the model that it would stand in for; name another one",
+      },
+    ];
+  });
+}
+
+function hedgeViolations({ hedge, models }: Record<string, unknown>): Violation[] {
+  if (hedge === undefined || !Array.isArray(models) || models.length !== 1) return [];
+  return [{ field: "config.hedge", description: "needs a second model in config.models to ask" }];
+}
+
+/** What a link says of which model it means. */
+function modelNamed(link: unknown): object {
+  const { provider, model = "default" } = (link ?? {}) as { provider?: unknown; model?: unknown };
+  return { provider, model };
 }
 
 function rawConfig(input: unknown): object {

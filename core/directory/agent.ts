@@ -20,6 +20,9 @@ const TIMEOUT_MS_MAX = 600_000;
 /** Larger than any model's window; smaller than the least takes no question and answer. */
 const CONTEXT_TOKENS_MAX = 100_000_000;
 const CONTEXT_TOKENS_MIN = 256;
+/** A second call any sooner would be made nearly always, any later nobody would wait for. */
+const HEDGE_AFTER_MS_MIN = 50;
+const HEDGE_AFTER_MS_MAX = 60_000;
 
 const timeoutMs = z.int().min(100).max(TIMEOUT_MS_MAX);
 
@@ -45,7 +48,8 @@ export const modelReferenceSchema = z.strictObject({
     .strictObject({
       /** Tries on this model, the first included, before the next one of the chain. */
       attemptsMax: z.int().min(1).max(5).default(2),
-      firstTokenTimeoutMs: timeoutMs.default(15_000),
+      /** Default by provider: a server on one's own machine may have to load the model first. */
+      firstTokenTimeoutMs: timeoutMs.optional(),
       idleTimeoutMs: timeoutMs.default(15_000),
       totalTimeoutMs: timeoutMs.default(120_000),
     })
@@ -57,6 +61,12 @@ export const agentConfigSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("model"),
     models: z.array(modelReferenceSchema).min(1).max(MODELS_MAX),
+    /** Asked in place of the rest of `models` when the text is too long for one of them. */
+    contextWindowFallbacks: z.array(modelReferenceSchema).max(MODELS_MAX).default([]),
+    /** Asked in place of the rest of `models` when a provider's content policy refuses the text. */
+    contentPolicyFallbacks: z.array(modelReferenceSchema).max(MODELS_MAX).default([]),
+    /** Asks the second of `models`, too, when the first has not begun to answer after so long. */
+    hedge: z.strictObject({ afterMs: z.int().min(HEDGE_AFTER_MS_MIN).max(HEDGE_AFTER_MS_MAX) }).optional(),
     systemPrompt: z.string().max(SYSTEM_PROMPT_CHARACTERS_MAX).default(""),
     /** Collection of documents that the agent answers from. */
     knowledge: z.strictObject({ collection: z.string().regex(IDENTIFIER_PATTERN) }).optional(),

@@ -18,6 +18,8 @@ export type Step =
 /** A model whose n-th call follows the n-th script, and whose later calls follow the last one. */
 export class ScriptedModel implements LanguageModel {
   readonly id: string;
+  /** Set it to have the model's health kept. */
+  host: string | undefined;
   readonly requests: ModelRequest[] = [];
   readonly signals: AbortSignal[] = [];
   readonly #scripts: readonly (readonly Step[])[];
@@ -38,6 +40,12 @@ export class ScriptedModel implements LanguageModel {
       else yield step;
     }
   }
+}
+
+/** The same model at a host, so that its health is kept. */
+export function at(host: string, model: ScriptedModel): ScriptedModel {
+  model.host = host;
+  return model;
 }
 
 /** The script of a whole answer, word by word. */

@@ -1,7 +1,9 @@
-/** A model manager for tests of what stands above it: it does not wait between tries. */
+/** A model manager for tests of what stands above it: it does not wait between tries, and knows of no failures. */
 import { ModelManager } from "../../backend/llm/model-manager.ts";
+import { ProviderHealth } from "../../backend/llm/provider-health.ts";
 
 /** Makes it. */
 export function createTestManager(): ModelManager {
-  return new ModelManager({ now: () => performance.now(), random: () => 0, sleep: async () => {} });
+  const clock = { now: () => performance.now(), random: () => 0 };
+  return new ModelManager({ ...clock, sleep: async () => {}, health: new ProviderHealth(clock) });
 }

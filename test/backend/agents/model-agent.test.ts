@@ -5,6 +5,7 @@ import { createModelAgent } from "../../../backend/agents/model-agent.ts";
 import type { ModelLink } from "../../../backend/llm/answer-event.ts";
 import { BuiltinLanguageModel } from "../../../backend/llm/builtin-language-model.ts";
 import type { LanguageModel } from "../../../backend/llm/language-model.ts";
+import type { AgentModels } from "../../../backend/llm/model-registry.ts";
 import { createTokenCounter } from "../../../backend/llm/token-counter.ts";
 import { type Agent, agentConfigSchema, type ModelAgentConfig } from "../../../core/directory/agent.ts";
 import { textContent } from "../../../core/messages/envelope.ts";
@@ -24,10 +25,10 @@ const history: EarlierTurn[] = Array.from({ length: 20 }, (_, index) => [
   { role: "assistant" as const, text: `Answer ${index} ${"word ".repeat(25)}`, tokens: 30 },
 ]).flat();
 
-async function ask(chain: ModelLink[], config: object = {}, turn: Partial<AgentTurn> = {}) {
+async function ask(models: ModelLink[] | AgentModels, config: object = {}, turn: Partial<AgentTurn> = {}) {
   const parsed = agentConfigSchema.parse({ kind: "model", models: [{ provider: "builtin" }], ...config });
   const runner = createModelAgent(parsed as ModelAgentConfig, {
-    registry: { resolveChain: async () => chain } as never,
+    registry: { resolveAgent: async () => (Array.isArray(models) ? { chain: models } : models) } as never,
     managerFor: () => createTestManager(),
     retriever: { retrieve: async () => [] },
     counter: createTokenCounter(),
@@ -76,6 +77,18 @@ describe("a model agent", () => {
       reason: "message-too-long",
       message: expect.stringMatching(/about 1\d\d\d tokens.*take 500/),
     });
+  });
+
+  it("asks its models for long texts when only they can take the question, each with what fits it", async () => {
+    const small = new ScriptedModel("openai/small", says("Small."));
+    const large = new ScriptedModel("openai/large", says("Large."));
+    const models = { chain: [linkTo(small, 600)], contextWindowFallbacks: [linkTo(large, 2_000)] };
+    const content = textContent("word ".repeat(1_000));
+    await expect(ask(models, {}, { content })).resolves.toMatchObject({
+      metadata: { model: "openai/large" },
+    });
+    expect(askedOf(large).at(-1)?.text).toContain("word word");
+    expect(small.requests).toHaveLength(0);
   });
 
   it("takes a question of any length when there is a model that reads no prompt", async () => {

@@ -6,6 +6,7 @@ import { createEchoAgent } from "../../../backend/agents/echo-agent.ts";
 import { createModelAgent } from "../../../backend/agents/model-agent.ts";
 import { withGivenParameters } from "../../../backend/agents/sender-context.ts";
 import type { ModelParameters } from "../../../backend/llm/language-model.ts";
+import type { ModelRegistry } from "../../../backend/llm/model-registry.ts";
 import { agentConfigSchema, type ModelAgentConfig } from "../../../core/directory/agent.ts";
 import { Role } from "../../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import {
@@ -75,9 +76,19 @@ describe("a model agent", () => {
     const model = new ScriptedModel("m", says("yes"));
     const parsed = agentConfigSchema.parse({ kind: "model", models: [{ provider: "builtin" }], ...config });
     const link = { firstTokenTimeoutMs: 1_000, idleTimeoutMs: 1_000, totalTimeoutMs: 1_000 };
-    const chain = [{ model, attemptsMax: 1, ...link, parameters: { temperature: 0.2, outputTokensMax: 50 } }];
+    const own = { temperature: 0.2, outputTokensMax: 50 };
+    const resolveAgent: ModelRegistry["resolveAgent"] = async (
+      _config,
+      _signal,
+      parametersFor = (same) => same,
+    ) => ({
+      chain: [{ model, attemptsMax: 1, ...link, parameters: parametersFor(own) }],
+      contextWindowFallbacks: [],
+      contentPolicyFallbacks: [],
+      hedge: undefined,
+    });
     const runner = createModelAgent(parsed as ModelAgentConfig, {
-      registry: { resolveChain: async () => chain } as never,
+      registry: { resolveAgent } as never,
       managerFor: () => createTestManager(),
       retriever: { retrieve: async () => [] },
       counter: wordCounter,

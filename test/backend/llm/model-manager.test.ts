@@ -1,18 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type {
-  AnswerEvent,
-  AnswerOptions,
-  ModelAttempt,
-  ModelLink,
-} from "../../../backend/llm/answer-event.ts";
 import type { LanguageModel, ModelFailureReason } from "../../../backend/llm/language-model.ts";
 import { ANSWER_CHARACTERS_MAX } from "../../../backend/llm/model-attempt.ts";
 import { ModelManager, PRESET_RESERVE_MS, RETRY_WAIT_MS_MAX } from "../../../backend/llm/model-manager.ts";
-import type { ParleyError } from "../../../core/errors/parley-error.ts";
+import { ProviderHealth } from "../../../backend/llm/provider-health.ts";
 import { Deadline } from "../../../core/resilience/deadline.ts";
 import { sleep } from "../../../core/resilience/full-jitter.ts";
 import { modelRequest, neverAborted } from "../../support/model-events.ts";
 import { begins, ScriptedModel, type Step, says } from "../../support/scripted-model.ts";
+import { answered, ask, failing, healthy, link, now, PRESET } from "./manager-fixture.ts";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -20,70 +15,6 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers();
 });
-
-const now = () => performance.now();
-const PRESET = "Please try again later.";
-
-function link(model: LanguageModel, fields: Partial<ModelLink> = {}): ModelLink {
-  const limits = { firstTokenTimeoutMs: 1_000, idleTimeoutMs: 1_000, totalTimeoutMs: 10_000 };
-  return { model, attemptsMax: 2, ...limits, parameters: {}, ...fields };
-}
-
-interface Told {
-  attempt: ModelAttempt;
-  failure: ParleyError | undefined;
-}
-
-/** Asks a chain while time goes by. */
-function ask(
-  chain: readonly (LanguageModel | ModelLink)[],
-  fields: Partial<AnswerOptions> = {},
-  random = () => 0.5,
-) {
-  const told: Told[] = [];
-  const waits: number[] = [];
-  const manager = new ModelManager({
-    now,
-    random,
-    sleep: (delayMs, signal) => {
-      waits.push(delayMs);
-      return sleep(delayMs, signal);
-    },
-    onAttempt: (attempt, failure) => told.push({ attempt, failure }),
-  });
-  const events: AnswerEvent[] = [];
-  const run = async () => {
-    const stream = manager.answer({
-      chain: chain.map((model) => ("model" in model ? model : link(model))),
-      request: modelRequest("Why?"),
-      presetReply: PRESET,
-      deadline: Deadline.after(60_000, now),
-      signal: neverAborted(),
-      ...fields,
-    });
-    for await (const event of stream) events.push(event);
-  };
-  const ended = run().then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  return { events, told, waits, ended };
-}
-
-/** What came of it in the end. */
-async function answered(...args: Parameters<typeof ask>) {
-  const { events, told, waits, ended } = ask(...args);
-  await vi.advanceTimersByTimeAsync(200_000);
-  const error = await ended;
-  if (error) throw error;
-  const finish = events.at(-1);
-  if (finish?.type !== "finish") throw new Error("no finish");
-  const outcomes = finish.answer.attempts.map(({ model, outcome }) => `${model} ${outcome}`);
-  return { events, told, waits, answer: finish.answer, outcomes };
-}
-
-const failing = (id: string, reason: ModelFailureReason) => new ScriptedModel(id, [{ fail: reason }]);
-const healthy = (id = "b/healthy") => new ScriptedModel(id, says("All is well."));
 
 describe("a model that answers", () => {
   it("is the only one asked, and its answer comes whole, with its name and its cost", async () => {
@@ -118,6 +49,7 @@ describe("a model that answers", () => {
         attempt: {
           model: "a/slow",
           outcome: "answered",
+          startedAfterMs: 0,
           durationMs: 500,
           firstTokenMs: 300,
           usage: { inputTokens: 3, outputTokens: 5 },
@@ -159,8 +91,6 @@ describe("a failure before the first token", () => {
     ["quota-exhausted"],
     ["provider-credentials"],
     ["model-not-found"],
-    ["context-window"],
-    ["content-policy"],
     ["provider-refused"],
     ["first-token-timeout"],
     ["stalled"],
@@ -203,9 +133,9 @@ describe("a failure before the first token", () => {
   });
 
   it("that is for good is not asked for again by a later link of the same model", async () => {
-    const model = failing("a/m", "content-policy");
+    const model = failing("a/m", "quota-exhausted");
     const { outcomes } = await answered([model, failing("b/m", "garbled"), model]);
-    expect(outcomes).toEqual(["a/m content-policy", "b/m garbled"]);
+    expect(outcomes).toEqual(["a/m quota-exhausted", "b/m garbled"]);
   });
 
   it("by silence costs its limit once", async () => {
@@ -278,11 +208,6 @@ describe("a stream that ends well but is no answer", () => {
     ["without text", [{ type: "finish", reason: "stop" }], "empty-answer"],
     ["of nothing but blanks", [begins(" \n"), { type: "finish", reason: "stop" }], "empty-answer"],
     ["of a tool call that nobody offered", [{ type: "finish", reason: "tool-calls" }], "empty-answer"],
-    [
-      "stopped by the content filter",
-      [begins("I "), { type: "finish", reason: "content-filter" }],
-      "content-policy",
-    ],
     ["that is too long", [begins("x".repeat(ANSWER_CHARACTERS_MAX + 1))], "answer-too-long"],
   ])("%s goes to the next model", async (_, script, reason) => {
     const { outcomes, answer } = await answered([new ScriptedModel("a/m", script), healthy()]);
@@ -368,7 +293,8 @@ describe("the caller's abort", () => {
 
 it("ends the call when its consumer stops early, and leaves no timer behind", async () => {
   const model = new ScriptedModel("a/m", [begins("a"), { silence: true }]);
-  const manager = new ModelManager({ now, random: () => 0, sleep });
+  const health = new ProviderHealth({ now, random: () => 0 });
+  const manager = new ModelManager({ now, random: () => 0, sleep, health });
   const options = { chain: [link(model)], request: modelRequest("Why?"), presetReply: PRESET };
   const answer = manager.answer({
     ...options,

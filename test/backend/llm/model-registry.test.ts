@@ -172,7 +172,7 @@ it("resolves a chain in its order, with the limits and parameters of each link",
     neverAborted(),
   );
   expect(chain.map(({ model, ...link }) => ({ id: model.id, ...link }))).toMatchObject([
-    { id: "openai/a", attemptsMax: 3, parameters: { temperature: 0 }, firstTokenTimeoutMs: 15_000 },
+    { id: "openai/a", attemptsMax: 3, parameters: { temperature: 0 }, firstTokenTimeoutMs: 12_000 },
     { id: "builtin/extractive", attemptsMax: 2, totalTimeoutMs: 120_000 },
   ]);
 });

@@ -33,10 +33,11 @@ function newTurn(question = message("hi")) {
     now: () => nowMs,
   });
   task.attempts.push(
-    { model: "openai/a", outcome: "rate-limited", durationMs: 10 },
+    { model: "openai/a", outcome: "rate-limited", startedAfterMs: 0, durationMs: 10 },
     {
       model: "openai/b",
       outcome: "answered",
+      startedAfterMs: 12,
       durationMs: 20,
       firstTokenMs: 5,
       usage: { inputTokens: 3, outputTokens: 4, estimated: true },

@@ -195,6 +195,9 @@ describe("a configuration", () => {
           ],
           systemPrompt: "a\0b",
           fallback: "openai",
+          contextWindowFallbacks: [{ provider: "openai", contextTokens: 1 }],
+          contentPolicyFallbacks: "openai",
+          hedge: { afterMs: 1 },
           knowledge: { collection: "NO" },
         },
       }),
@@ -212,6 +215,9 @@ describe("a configuration", () => {
         "config.models.2",
         "config.systemPrompt",
         "config.fallback",
+        "config.contextWindowFallbacks.0.contextTokens",
+        "config.contentPolicyFallbacks",
+        "config.hedge.afterMs",
         "config.knowledge.collection",
       ].toSorted(),
     );
@@ -241,6 +247,25 @@ describe("a configuration", () => {
         ],
       },
     ],
+    [
+      "that falls back for long texts to the link before",
+      "config.contextWindowFallbacks.1",
+      { ...model.config, contextWindowFallbacks: [{ provider: "ollama" }, { provider: "ollama" }] },
+    ],
+    [
+      "whose fallback for refused texts is its only model again",
+      "config.contentPolicyFallbacks.0",
+      {
+        kind: "model",
+        models: [{ provider: "openai", model: "m" }],
+        contentPolicyFallbacks: [{ provider: "openai", model: "m", parameters: { seed: 1 } }],
+      },
+    ],
+    [
+      "that asks a second model which it does not have",
+      "config.hedge",
+      { kind: "model", models: [{ provider: "openai" }], hedge: { afterMs: 1_000 } },
+    ],
     ["with half a character", "config.presetReply", { ...model.config, presetReply: "\ud800" }],
   ])("%s is refused", async (_, field, config) => {
     const error = await failureOf(make({ name: "Bad", config }));
@@ -252,6 +277,19 @@ describe("a configuration", () => {
     const cold = { ...openai, parameters: { temperature: 0 } };
     const made = await make({ ...model, config: { kind: "model", models: [openai, cold, openai] } });
     expect(made.version).toBe(1);
+  });
+
+  it("may name models for long and for refused texts, what they take, and when a second one is asked", async () => {
+    const openai = { provider: "openai", model: "m", contextTokens: 128_000 };
+    const large = { provider: "openai", model: "large", contextTokens: 1_000_000 };
+    const config = {
+      kind: "model",
+      models: [openai, { provider: "ollama" }],
+      contextWindowFallbacks: [large],
+      contentPolicyFallbacks: [{ provider: "ollama" }],
+      hedge: { afterMs: 800 },
+    };
+    expect((await make({ ...model, config })).config).toEqual(config);
   });
 
   it.each(["parley", "system", "gateway"])("cannot take the reserved name %s", async (id) => {
