@@ -34,11 +34,15 @@ import { createRequestHandler } from "./rpc/request-handler.ts";
 import { listen } from "./server.ts";
 import { GroupCommitLog } from "./stores/message-log.ts";
 import { migrate, readMigrations } from "./stores/migrate.ts";
+import type { RedisConnection } from "./stores/redis-connection.ts";
+import { READ_BLOCK_MS } from "./stores/redis-event-reader.ts";
+import { RedisTaskLedger } from "./stores/redis-task-ledger.ts";
 import { Retention } from "./stores/retention.ts";
 import { seedDevelopmentKey, seedDirectory } from "./stores/seed.ts";
 import { SqlMessageLogStore } from "./stores/sql-message-log.ts";
 import { createLogTurnRecorder } from "./tasks/log-turn-recorder.ts";
 import { createRunTurn } from "./tasks/run-turn.ts";
+import { SharedTasks } from "./tasks/shared-tasks.ts";
 import { TaskEngine } from "./tasks/task-engine.ts";
 
 /** A backend that serves. */
@@ -87,13 +91,17 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     ...{ client: database.client, redis, models, logger },
     now: monotonicNow,
   });
+  const recorder = createLogTurnRecorder(log, Date.now);
   const engine = new TaskEngine({
     directory,
+    recordQuestion: (task) => recorder.question(task),
+    shared: redis && createSharedTasks(redis, config, logger),
+    logger,
     run: createRunTurn({
       runners: createAgentRunners(models),
       memory,
       summarizer,
-      recorder: createLogTurnRecorder(log, Date.now),
+      recorder,
       logger,
       now: monotonicNow,
     }),
@@ -159,6 +167,27 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
       await database.close();
     },
   };
+}
+
+function createSharedTasks(
+  connection: RedisConnection,
+  config: BackendConfig,
+  logger: Logger,
+): SharedTasks | undefined {
+  const readConnection = openRedis(config, logger, { purpose: "events", blockMs: READ_BLOCK_MS });
+  if (!readConnection) return undefined;
+  const ledger = new RedisTaskLedger({
+    connection,
+    readConnection,
+    backendId: crypto.randomUUID(),
+    leaseMs: config.TASK_LEASE_MS,
+  });
+  return new SharedTasks({
+    ledger,
+    now: Date.now,
+    monotonicNow: () => performance.now(),
+    onFailure: (error) => logger.error({ err: error }, "the task ledger failed"),
+  });
 }
 
 async function prepareDatabase(

@@ -29,6 +29,7 @@ const environmentSchema = z
     OPENAI_BASE_URL: optional(z.url({ protocol: /^https?$/ })),
     OPENAI_MODEL: optional(z.string()),
     REDIS_URL: optional(z.url({ protocol: /^rediss?$/ })),
+    TASK_LEASE_MS: withDefault(z.coerce.number().int().min(200), "3500"),
     TASKS_IN_FLIGHT_MAX: withDefault(positive, "1024"),
     TURN_TIMEOUT_MS: withDefault(positive, "120000"),
     UPSTASH_REDIS_REST_TOKEN: optional(z.string()),

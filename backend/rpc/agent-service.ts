@@ -107,7 +107,7 @@ export function createAgentService({
           signal,
           accept: async (message, defaultContextId) =>
             accept(message, await admitNext(), { defaultContextId }),
-          cancel: async (message) => cancelTask(findCanceled(message, await admitNext())),
+          cancel: async (message) => cancelTask(await findCanceled(message, await admitNext())),
         });
       });
     },
@@ -116,11 +116,11 @@ export function createAgentService({
       const caller = principalOf(context);
       await admit(caller);
       validate(ResumeReplyRequestSchema, request);
-      const task = engine.find(caller.principal, request.taskId);
-      if (request.afterSequence > task.events.sequence) {
+      const task = await engine.find(caller.principal, request.taskId);
+      if (request.afterSequence > task.seenSequence) {
         throw new ParleyError(
           "invalid_argument",
-          `after_sequence ${request.afterSequence} is in the future; the newest event is ${task.events.sequence}`,
+          `after_sequence ${request.afterSequence} is in the future; the newest event is ${task.seenSequence}`,
         );
       }
       yield* whileVerified(context, (_, signal) => task.events.follow(request.afterSequence, signal));
@@ -130,7 +130,7 @@ export function createAgentService({
       const caller = principalOf(context);
       await admit(caller);
       validate(CancelReplyRequestSchema, request);
-      const task = engine.find(caller.principal, request.taskId);
+      const task = await engine.find(caller.principal, request.taskId);
       cancelTask(task);
       return lastOf(task, context.signal);
     },
@@ -140,6 +140,7 @@ export function createAgentService({
       await admit(caller);
       // The time that the caller gives is for the acceptance, not for the turn.
       const task = await accept(message, caller, {});
+      await task.acceptance;
       return firstOf(task, context.signal);
     },
 
@@ -147,14 +148,14 @@ export function createAgentService({
       const caller = principalOf(context);
       await admit(caller);
       validate(GetTaskRequestSchema, request);
-      const { id, message, events } = engine.find(caller.principal, request.taskId);
+      const { id, message, events } = await engine.find(caller.principal, request.taskId);
       return taskView({ id, message, sequence: events.sequence, lastEvent: events.lastEvent });
     },
   };
 
-  function findCanceled(message: A2AMessage, { principal }: VerifiedCaller): Task {
+  async function findCanceled(message: A2AMessage, { principal }: VerifiedCaller): Promise<Task> {
     if (message.taskId !== "") return engine.find(principal, message.taskId);
-    const task = engine.findByMessage(principal, message.inReplyTo);
+    const task = await engine.findByMessage(principal, message.inReplyTo);
     if (task) return task;
     throw new ParleyError("not_found", "name the task to cancel in `taskId`, or its message in `inReplyTo`");
   }

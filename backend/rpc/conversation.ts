@@ -41,7 +41,7 @@ export async function* converse(options: ConversationOptions): AsyncGenerator<A2
   }
 
   async function take(message: A2AMessage): Promise<void> {
-    if (message.body.case === "cancel") return cancel(message);
+    if (message.body.case === "cancel") return await cancel(message);
     if (turns.size >= TURNS_IN_FLIGHT_MAX) throw tooManyTurns();
     const task = await accept(message, contextId);
     const turn = follow(task).catch((error) => {

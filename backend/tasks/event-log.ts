@@ -1,21 +1,34 @@
 /**
  * The events of one task, in memory: appended in order, numbered from 1 without gaps, followed by any number of
- * readers, all of whom see the same objects. What the events mean is not its business.
+ * readers, all of whom see the same. Events that are not there any more can be stood in for. What the events mean is
+ * not its business.
  */
 import { toBinary } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 
+/** Stands in for the first `count` events of a task, whose own are lost; makes the same event each time. */
+export interface LostEvents {
+  readonly count: number;
+  make(sequence: number): A2AMessage;
+}
+
 /** Appends and follows the events of one task. */
 export class EventLog {
+  readonly #lost: LostEvents | undefined;
   readonly #events: A2AMessage[] = [];
   readonly #waiting = new Set<() => void>();
   #sizeBytes = 0;
   #ended = false;
+  #broken: { readonly error: unknown } | undefined;
+
+  constructor(lost?: LostEvents) {
+    this.#lost = lost;
+  }
 
   /** Position of the newest event; 0 when there is none. */
   get sequence(): number {
-    return this.#events.length;
+    return (this.#lost?.count ?? 0) + this.#events.length;
   }
 
   /** About what the events take in memory. */
@@ -36,29 +49,56 @@ export class EventLog {
   /** Numbers the event and shows it to every follower; nothing can be appended after the `last`. */
   append(event: A2AMessage, last: boolean): void {
     if (this.#ended) throw new Error("the event log of a task was appended to after its end");
-    event.sequence = this.#events.length + 1;
+    event.sequence = this.sequence + 1;
     this.#events.push(event);
     this.#sizeBytes += sizeBytesOf(event);
     this.#ended = last;
-    for (const wake of this.#waiting) wake();
-    this.#waiting.clear();
+    this.#wakeAll();
+  }
+
+  /** The events after a sequence, as far as they are there. */
+  after(sequence: number): A2AMessage[] {
+    return this.#events.slice(Math.max(0, sequence - (this.#lost?.count ?? 0)));
+  }
+
+  /** Ends all following with an error: no more events will come here, and the last one has not come. */
+  break(error: unknown): void {
+    if (this.#ended) return;
+    this.#broken = { error };
+    this.#wakeAll();
+  }
+
+  /** Whether {@link break} has ended it. */
+  get isBroken(): boolean {
+    return this.#broken !== undefined;
   }
 
   /**
    * Yields the events after a sequence, then live ones, and returns after the last. Throws the signal's reason
-   * when it aborts; leaving early stops nothing but this reader.
+   * when it aborts, and the error of a log that is broken; leaving early stops nothing but this reader.
    */
   async *follow(afterSequence: number, signal: AbortSignal): AsyncGenerator<A2AMessage, void, undefined> {
     let position = afterSequence;
     while (true) {
-      for (let event = this.#events[position]; event; event = this.#events[position]) {
+      for (let event = this.#at(position); event; event = this.#at(position)) {
         signal.throwIfAborted();
         position += 1;
         yield event;
       }
       if (this.#ended) return;
+      if (this.#broken) throw this.#broken.error;
       await this.#nextAppend(signal);
     }
+  }
+
+  #at(position: number): A2AMessage | undefined {
+    const lost = this.#lost?.count ?? 0;
+    return position < lost ? this.#lost?.make(position + 1) : this.#events[position - lost];
+  }
+
+  #wakeAll(): void {
+    for (const wake of this.#waiting) wake();
+    this.#waiting.clear();
   }
 
   #nextAppend(signal: AbortSignal): Promise<void> {

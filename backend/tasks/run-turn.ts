@@ -22,6 +22,7 @@ import {
   type SpokenExchange,
   type TurnKey,
 } from "../stores/conversation-memory.ts";
+import { agentNotFound } from "./engine-errors.ts";
 import type { Task } from "./task.ts";
 import type { RunTask } from "./task-engine.ts";
 import type { TurnRecorder } from "./turn-recorder.ts";
@@ -67,8 +68,9 @@ export function createRunTurn(options: RunTurnOptions): RunTask {
           ? { ...event, metadata: { ...event.metadata, contextIncomplete: true } }
           : event;
       }
-      if (event.type === "restart") task.restart(event.reason);
-      else task.delta(event.text);
+      const shown = event.type === "restart" ? task.restart(event.reason) : task.delta(event.text);
+      // Mostly there is nothing to wait for, and a wait for nothing costs every token a turn of the loop.
+      if (shown) await shown;
     }
     throw new Error(`agent "${agent.id}" ended its answer without finishing it`);
   }
@@ -84,14 +86,14 @@ export function createRunTurn(options: RunTurnOptions): RunTask {
       const tokens = await memory.append(key, exchangeOf(task, reply));
       summarizer?.consider({ agent, key, tokens });
     }
-    task.complete(reply);
+    await task.complete(reply);
   }
 
   async function fail(task: Task, thrown: unknown, startedAtMs: number) {
     const error = toParleyError(task.signal.aborted ? task.signal.reason : thrown);
     await settles(recorder.failure(task, error, now() - startedAtMs));
-    if (error.code === "canceled") task.endCanceled();
-    else task.fail(error);
+    if (error.code === "canceled") await task.endCanceled();
+    else await task.fail(error);
     return error;
   }
 
@@ -116,19 +118,24 @@ export function createRunTurn(options: RunTurnOptions): RunTask {
 
   return async (task, agent, deadline) => {
     const startedAtMs = now();
-    const fields = { requestId: task.requestId, taskId: task.id, tenantId: task.tenantId, agentId: agent.id };
+    const fields = {
+      requestId: task.requestId,
+      taskId: task.id,
+      tenantId: task.tenantId,
+      agentId: task.message.receiverId,
+    };
     try {
-      recorder
-        .question(task)
-        .catch((error) => logger.error({ ...fields, err: error }, "a message could not be recorded"));
       task.signal.throwIfAborted();
+      if (!agent) throw agentNotFound(task.message.receiverId);
       const finish = await answer(task, agent, deadline);
+      if (!(await isHeld(task))) return;
       await complete(task, agent, finish, startedAtMs);
       logger.info(
         { ...fields, ...finish.record, durationMs: Math.round(now() - startedAtMs) },
         "turn answered",
       );
     } catch (thrown) {
+      if (!(await isHeld(task))) return;
       const error = await fail(task, thrown, startedAtMs);
       logger.warn(
         { ...fields, code: error.code, reason: error.reason, err: error.cause ?? error },
@@ -153,6 +160,11 @@ function exchangeOf(task: Task, reply: A2AMessage): SpokenExchange {
       { role: "assistant", text: reply.text },
     ],
   };
+}
+
+/** Whether what comes of the run counts: another backend may have taken the task over. */
+async function isHeld(task: Task): Promise<boolean> {
+  return !task.isLost && (task.gate === undefined || (await task.gate.isHeld()));
 }
 
 /** A task's message has a content: it was checked before it was accepted. */

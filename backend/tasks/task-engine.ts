@@ -2,19 +2,23 @@
  * Takes messages, makes each a task, runs it and lets any number of callers follow it. A caller that leaves stops
  * following; only a cancel, the task's own deadline or the end of the process stops the work.
  */
-import { createHash } from "node:crypto";
-import { toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { Logger } from "pino";
 import type { Principal } from "../../core/auth/principal.ts";
 import type { Agent } from "../../core/directory/agent.ts";
 import type { Directory } from "../../core/directory/directory.ts";
-import { type ErrorCode, ParleyError } from "../../core/errors/parley-error.ts";
 import { TenantShares } from "../../core/limits/tenant-shares.ts";
 import { resolveSender } from "../../core/messages/resolve-sender.ts";
 import { Deadline, deadlineExceeded } from "../../core/resilience/deadline.ts";
-import { type A2AMessage, A2AMessageSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import { sleep } from "../../core/resilience/full-jitter.ts";
+import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import { ContextQueue } from "./context-queue.ts";
+import * as errors from "./engine-errors.ts";
+import type { LedgerGate } from "./ledger-gate.ts";
+import { hashPayload } from "./payload-hash.ts";
+import type { SharedTasks, TakeoverHost } from "./shared-tasks.ts";
 import { Task } from "./task.ts";
+import type { ClaimedTask } from "./task-ledger.ts";
 import { TASK_STORE_LIMITS, TaskStore } from "./task-store.ts";
 
 /** A message to be answered; it has been validated and its text expanded. */
@@ -28,13 +32,21 @@ export interface AcceptRequest {
   budgetMs: number | undefined;
 }
 
-/** Runs an accepted task to its last event. Never rejects. */
-export type RunTask = (task: Task, agent: Agent, deadline: Deadline) => Promise<void>;
+/**
+ * Runs an accepted task to its last event; without an agent, to the error that there is none. Never rejects. Does
+ * nothing more once the task is another backend's.
+ */
+export type RunTask = (task: Task, agent: Agent | undefined, deadline: Deadline) => Promise<void>;
 
 /** What the engine works with. */
 export interface TaskEngineOptions {
   directory: Directory;
   run: RunTask;
+  /** Makes the message of a task durable. */
+  recordQuestion: (task: Task) => Promise<void>;
+  /** The part in what backends share; undefined when this backend is alone. */
+  shared?: SharedTasks | undefined;
+  logger: Logger;
   /** Longest time for one turn, milliseconds, waiting for its context included. */
   turnTimeoutMs: number;
   /**
@@ -50,18 +62,20 @@ export interface TaskEngineOptions {
   monotonicNow: () => number;
 }
 
-/** Failures that say nothing about the message. */
-const RUN_AGAIN_AFTER: readonly ErrorCode[] = ["deadline_exceeded", "unavailable", "resource_exhausted"];
-
-/** How long a caller should wait when the engine is full or draining. */
-const BUSY_RETRY_AFTER_MS = 1_000;
+/** A message that has ended this many backends in a row is what ends them. */
+const TAKEOVERS_MAX = 3;
+/** Between two questions for the agent of a task that has been taken over. */
+const DIRECTORY_RETRY_MS = 500;
 
 /** The task engine of one backend process. */
-export class TaskEngine {
+export class TaskEngine implements TakeoverHost {
   readonly #options: TaskEngineOptions;
   readonly #store: TaskStore;
   readonly #contexts = new ContextQueue();
+  /** Tasks that have not ended, and when they will have. */
   readonly #inFlight = new Map<Task, Promise<void>>();
+  /** Tasks of which it is not decided yet whether they are this backend's. */
+  readonly #entering = new Map<Task, Promise<Task>>();
   readonly #shares: TenantShares;
   #draining = false;
 
@@ -69,6 +83,7 @@ export class TaskEngine {
     this.#options = options;
     this.#store = new TaskStore(TASK_STORE_LIMITS, options.now);
     this.#shares = new TenantShares(options.tasksInFlightMax);
+    options.shared?.start(this);
   }
 
   /**
@@ -86,27 +101,33 @@ export class TaskEngine {
     if (known) return known;
     this.#admit(principal);
     const agent = await this.#options.directory.findAgent(principal.tenantId, message.receiverId);
-    if (!agent) throw agentNotFound(message.receiverId);
+    if (!agent) throw errors.agentNotFound(message.receiverId);
     const taken = this.#findDuplicate(request, payloadHash);
     if (taken) return taken;
     this.#admit(principal);
     return this.#start(request, agent, payloadHash);
   }
 
-  /** @throws ParleyError `not_found` when there is no such task, or it is not the caller's */
-  find(principal: Principal, taskId: string): Task {
-    const task = this.#store.findOwn(principal.tenantId, principal.subject, taskId);
-    if (task) return task;
-    throw new ParleyError(
-      "not_found",
-      `there is no task "${taskId}", or it ended too long ago to be followed`,
-    );
+  /**
+   * @throws ParleyError `not_found` when there is no such task, or it is not the caller's; `unavailable` when it may
+   *   be another backend's and the ledger cannot be asked
+   */
+  async find({ tenantId, subject }: Principal, taskId: string): Promise<Task> {
+    const own = this.#store.findOwn(tenantId, subject, taskId);
+    if (own && !own.events.isBroken) return own;
+    const task = await this.#options.shared?.mirrors.find({ tenantId, taskId });
+    if (task?.owner === subject) return task;
+    throw errors.taskNotFound(taskId);
   }
 
-  /** The caller's task that answers a message of its own; undefined when there is none. */
-  findByMessage(principal: Principal, messageId: string): Task | undefined {
-    const task = this.#store.findByMessage(principal.tenantId, principal.subject, messageId)?.task;
-    return task?.owner === principal.subject ? task : undefined;
+  /** The caller's task that answers a message of its own; undefined when there is none. Throws as {@link find} does. */
+  async findByMessage({ tenantId, subject }: Principal, messageId: string): Promise<Task | undefined> {
+    const own = this.#store.findByMessage(tenantId, subject, messageId);
+    const isHere = own && !own.events.isBroken;
+    const task = isHere
+      ? own
+      : await this.#options.shared?.mirrors.findByMessage(tenantId, subject, messageId);
+    return task?.owner === subject ? task : undefined;
   }
 
   /**
@@ -115,40 +136,87 @@ export class TaskEngine {
    */
   async drain(graceSignal: AbortSignal): Promise<void> {
     this.#draining = true;
+    this.#options.shared?.stopTakingOver();
     const stopAll = () => {
-      for (const task of this.#inFlight.keys()) task.stop(drainingError());
+      for (const task of this.#inFlight.keys()) task.stop(errors.draining());
     };
     graceSignal.addEventListener("abort", stopAll, { once: true });
     if (graceSignal.aborted) stopAll();
     await Promise.all(this.#inFlight.values());
     graceSignal.removeEventListener("abort", stopAll);
+    await this.#options.shared?.close();
   }
 
-  #findDuplicate({ message, principal }: AcceptRequest, payloadHash: string): Task | undefined {
+  room(): number {
+    return this.#draining ? 0 : this.#options.tasksInFlightMax - this.#shares.total;
+  }
+
+  async takeOver(claimed: ClaimedTask, attach: (task: Task) => LedgerGate): Promise<void> {
+    const { record, events, reservedSequence, takeovers } = claimed;
+    const task = new Task({ record, now: this.#options.now });
+    task.takeOver(events, reservedSequence);
+    this.#store.add(task);
+    const gate = attach(task);
+    this.#options.logger.warn({ taskId: task.id, tenantId: task.tenantId, takeovers }, "task taken over");
+    // Its time begins again: it has been accepted, so it is to be answered.
+    await this.#track(task, this.#options.turnTimeoutMs, async (deadline) => {
+      if (takeovers > TAKEOVERS_MAX) task.stop(errors.givenUp(takeovers));
+      const agent = await this.#agentOf(task);
+      await task.restart("taken-over");
+      await this.#runInTurn(task, () => this.#options.run(task, agent, deadline), gate);
+    });
+  }
+
+  #findDuplicate(
+    { message, principal }: AcceptRequest,
+    payloadHash: string,
+  ): Task | Promise<Task> | undefined {
     if (message.messageId === "") return undefined;
-    const stored = this.#store.findByMessage(principal.tenantId, message.senderId, message.messageId);
-    if (!stored || isWorthAnotherRun(stored.task)) return undefined;
-    if (stored.payloadHash === payloadHash) return stored.task;
-    throw new ParleyError(
-      "conflict",
-      `message id "${message.messageId}" was used for another message; give every message its own id`,
-    );
+    const task = this.#store.findByMessage(principal.tenantId, message.senderId, message.messageId);
+    if (!task || task.mayRunAgain || task.events.isBroken) return undefined;
+    if (task.record.payloadHash !== payloadHash) throw errors.messageConflict(message.messageId);
+    return this.#entering.get(task) ?? task;
   }
 
   #admit({ tenantId }: Principal): void {
-    if (this.#draining) throw drainingError();
-    if (!this.#options.canRecord(tenantId)) throw logFullError();
-    if (!this.#shares.hasRoom(tenantId)) throw tooManyInFlightError();
+    if (this.#draining) throw errors.draining();
+    if (!this.#options.canRecord(tenantId)) throw errors.logFull();
+    if (!this.#shares.hasRoom(tenantId)) throw errors.tooManyInFlight();
   }
 
-  #start(request: AcceptRequest, agent: Agent, payloadHash: string): Task {
-    const { message, principal, requestId, budgetMs, defaultContextId } = request;
+  async #start(request: AcceptRequest, agent: Agent, payloadHash: string): Promise<Task> {
+    const task = this.#newTask(request, agent, payloadHash);
+    this.#store.add(task);
+    task.accept();
+    const decided = Promise.withResolvers<Task>();
+    decided.promise.catch(() => {});
+    this.#entering.set(task, decided.promise);
+    const { turnTimeoutMs, run, shared } = this.#options;
+    this.#track(task, Math.min(turnTimeoutMs, request.budgetMs ?? turnTimeoutMs), async (deadline) => {
+      const verdict = await shared?.accept(task);
+      this.#entering.delete(task);
+      if (verdict && verdict.kind !== "own") {
+        this.#store.remove(task);
+        if (verdict.kind === "known") decided.resolve(verdict.task);
+        else decided.reject(verdict.error);
+        return;
+      }
+      this.#record(task, verdict?.gate);
+      decided.resolve(task);
+      await this.#runInTurn(task, () => run(task, agent, deadline), verdict?.gate);
+    });
+    return decided.promise;
+  }
+
+  #newTask(request: AcceptRequest, agent: Agent, payloadHash: string): Task {
+    const { message, principal, requestId, defaultContextId } = request;
+    const { now } = this.#options;
     message.messageId ||= crypto.randomUUID();
     const isNewContext = message.contextId === "" && defaultContextId === undefined;
     // A turn that brings its own history belongs to no conversation and waits for none.
     message.contextId ||= (!message.history && defaultContextId) || crypto.randomUUID();
-    message.createdAt = timestampFromMs(this.#options.now());
-    const task = new Task({
+    message.createdAt = timestampFromMs(now());
+    const record = {
       id: crypto.randomUUID(),
       tenantId: principal.tenantId,
       owner: principal.subject,
@@ -156,83 +224,67 @@ export class TaskEngine {
       requestId,
       keyId: principal.keyId,
       agentVersion: agent.version,
-      isNewContext,
-      now: this.#options.now,
+      payloadHash,
+    };
+    return new Task({ record, isNewContext, now });
+  }
+
+  /** Writes the message to the durable log, beside the work; it, or the ledger, is what makes the acceptance last. */
+  #record(task: Task, gate: LedgerGate | undefined): void {
+    const { recordQuestion, logger } = this.#options;
+    const recorded = (async () => recordQuestion(task))();
+    recorded.catch((error) => {
+      const { requestId, id: taskId, tenantId } = task;
+      logger.error({ requestId, taskId, tenantId, err: error }, "a message could not be recorded");
     });
-    this.#store.add(task, payloadHash);
-    task.accept();
-    const turnBudgetMs = Math.min(this.#options.turnTimeoutMs, budgetMs ?? Number.POSITIVE_INFINITY);
-    const deadline = Deadline.after(turnBudgetMs, this.#options.monotonicNow);
-    const timer = setTimeout(() => task.stop(deadlineExceeded()), turnBudgetMs);
-    const done = this.#runInTurn(task, agent, deadline)
+    if (!gate?.lease) task.acceptance = recorded;
+  }
+
+  /** Counts a task among those in flight until `work` is done, and ends it when its time is up. */
+  #track(task: Task, budgetMs: number, work: (deadline: Deadline) => Promise<void>): Promise<void> {
+    const deadline = Deadline.after(budgetMs, this.#options.monotonicNow);
+    const timer = setTimeout(() => task.stop(deadlineExceeded()), budgetMs);
+    this.#shares.take(task.tenantId, 1);
+    const done = work(deadline)
       .catch((error) => task.endUnexpectedly(error))
       .finally(() => {
         clearTimeout(timer);
         this.#inFlight.delete(task);
         this.#shares.release(task.tenantId, 1);
-        this.#store.markFinished(task);
+        this.#options.shared?.ended(task);
+        if (task.isLost) this.#store.remove(task);
+        else if (this.#store.has(task.id)) this.#store.markFinished(task);
       });
     this.#inFlight.set(task, done);
-    this.#shares.take(task.tenantId, 1);
-    return task;
+    return done;
   }
 
   /** When the turns before it in its context have ended; at once when the task is stopped while it waits. */
-  async #runInTurn(task: Task, agent: Agent, deadline: Deadline): Promise<void> {
+  async #runInTurn(task: Task, start: () => Promise<void>, gate: LedgerGate | undefined): Promise<void> {
     let running: Promise<void> | undefined;
     const run = () => {
-      running ??= this.#options.run(task, agent, deadline);
+      running ??= start();
       return running;
     };
     const stopped = new Promise<void>((resolve, reject) => {
-      task.signal.addEventListener("abort", () => run().then(resolve, reject), { once: true });
+      const stop = () => run().then(resolve, reject);
+      if (task.signal.aborted) stop();
+      else task.signal.addEventListener("abort", stop, { once: true });
     });
     const key = `${task.tenantId}\n${task.message.contextId}`;
-    await Promise.race([this.#contexts.enqueue(key, run), stopped]);
+    const enqueue = () => this.#contexts.enqueue(key, run);
+    await Promise.race([gate ? gate.turn.then(enqueue) : enqueue(), stopped]);
   }
-}
 
-/** Whether a message whose task ended so should be run again when it is sent again. */
-function isWorthAnotherRun({ failure }: Task): boolean {
-  return failure !== undefined && RUN_AGAIN_AFTER.includes(failure.code);
-}
-
-/** The words are the same whether the agent does not exist or belongs to another tenant. */
-function agentNotFound(receiverId: string): ParleyError {
-  return new ParleyError(
-    "not_found",
-    `no agent "${receiverId}"; GET /api/v1/agents lists those you can reach`,
-  );
-}
-
-function tooManyInFlightError(): ParleyError {
-  return new ParleyError("resource_exhausted", "too many of your messages are being answered at the moment", {
-    reason: "too-many-in-flight",
-    retryable: true,
-    retryAfterMs: BUSY_RETRY_AFTER_MS,
-  });
-}
-
-function logFullError(): ParleyError {
-  return new ParleyError("resource_exhausted", "too many messages wait to be recorded", {
-    reason: "log-full",
-    retryable: true,
-    retryAfterMs: BUSY_RETRY_AFTER_MS,
-  });
-}
-
-function drainingError(): ParleyError {
-  return new ParleyError("unavailable", "this backend is shutting down; try again", {
-    reason: "draining",
-    retryable: true,
-    retryAfterMs: BUSY_RETRY_AFTER_MS,
-  });
-}
-
-/** What makes two messages under one id the same: who they are for, their conversation and what they say. */
-function hashPayload(message: A2AMessage): string {
-  const { receiverId, contextId, body } = message;
-  const payload: A2AMessage = { ...message, receiverId, contextId, body, messageId: "", senderId: "" };
-  delete payload.createdAt;
-  return createHash("sha256").update(toBinary(A2AMessageSchema, payload)).digest("base64");
+  /** The agent of a task that was accepted elsewhere; asked for until the task's time is up. */
+  async #agentOf({ tenantId, message, signal }: Task): Promise<Agent | undefined> {
+    while (!signal.aborted) {
+      try {
+        return await this.#options.directory.findAgent(tenantId, message.receiverId, signal);
+      } catch {
+        await sleep(DIRECTORY_RETRY_MS, signal).catch(() => {});
+      }
+    }
+    return undefined;
+  }
 }

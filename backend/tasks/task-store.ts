@@ -30,15 +30,10 @@ interface FinishedTask {
   sizeBytes: number;
 }
 
-interface StoredTask {
-  task: Task;
-  payloadHash: string;
-}
-
 /** In-memory task store. */
 export class TaskStore {
-  readonly #byId = new Map<string, StoredTask>();
-  readonly #byMessage = new Map<string, StoredTask>();
+  readonly #byId = new Map<string, Task>();
+  readonly #byMessage = new Map<string, Task>();
   /** Finished tasks by id, oldest first (insertion order). */
   readonly #finished = new Map<string, FinishedTask>();
   readonly #finishedCount: TenantShares;
@@ -53,24 +48,34 @@ export class TaskStore {
     this.#finishedBytes = new TenantShares(limits.finishedBytesMax);
   }
 
-  /** The task that answers this message, and the hash of what the message said. */
-  findByMessage(tenantId: string, senderId: string, messageId: string): StoredTask | undefined {
+  /** The task that answers this message. */
+  findByMessage(tenantId: string, senderId: string, messageId: string): Task | undefined {
     this.#forgetOld();
-    return this.#byMessage.get(messageKey(tenantId, senderId, messageId));
+    return this.#byMessage.get(`${tenantId}\n${senderId}\n${messageId}`);
   }
 
   /** The task, when this subject of this tenant sent its message. */
   findOwn(tenantId: string, owner: string, taskId: string): Task | undefined {
     this.#forgetOld();
-    const task = this.#byId.get(taskId)?.task;
+    const task = this.#byId.get(taskId);
     return task?.tenantId === tenantId && task.owner === owner ? task : undefined;
   }
 
   /** Keeps a task from its acceptance on. */
-  add(task: Task, payloadHash: string): void {
-    const stored = { task, payloadHash };
-    this.#byId.set(task.id, stored);
-    this.#byMessage.set(messageKey(task.tenantId, task.message.senderId, task.message.messageId), stored);
+  add(task: Task): void {
+    this.#byId.set(task.id, task);
+    this.#byMessage.set(messageKey(task), task);
+  }
+
+  /** Forgets a task at once: it is another backend's. */
+  remove(task: Task): void {
+    this.#byId.delete(task.id);
+    if (this.#byMessage.get(messageKey(task)) === task) this.#byMessage.delete(messageKey(task));
+  }
+
+  /** Whether it is kept, running or finished. */
+  has(taskId: string): boolean {
+    return this.#byId.has(taskId);
   }
 
   /** Starts the clock after which a finished task is forgotten. */
@@ -107,17 +112,13 @@ export class TaskStore {
     this.#finished.delete(taskId);
     this.#finishedCount.release(finished.tenantId, 1);
     this.#finishedBytes.release(finished.tenantId, finished.sizeBytes);
-    const stored = this.#byId.get(taskId);
-    if (!stored) return;
-    this.#byId.delete(taskId);
-    const { tenantId, message } = stored.task;
-    const key = messageKey(tenantId, message.senderId, message.messageId);
+    const task = this.#byId.get(taskId);
     // The message may have been run again since, as another task.
-    if (this.#byMessage.get(key) === stored) this.#byMessage.delete(key);
+    if (task) this.remove(task);
   }
 }
 
 /** Ids never contain line ends, so the parts cannot run into each other. */
-function messageKey(tenantId: string, senderId: string, messageId: string): string {
+function messageKey({ tenantId, message: { senderId, messageId } }: Task): string {
   return `${tenantId}\n${senderId}\n${messageId}`;
 }

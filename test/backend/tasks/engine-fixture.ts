@@ -83,6 +83,8 @@ export function createEngine(
   return new TaskEngine({
     directory,
     run,
+    recordQuestion: (task) => recorder.question(task),
+    logger: pino({ level: "silent" }),
     turnTimeoutMs: 5_000,
     tasksInFlightMax: 100,
     canRecord: () => true,

@@ -23,13 +23,16 @@ function newTurn(question = message("hi")) {
   question.senderId = "ann";
   question.createdAt = timestampFromMs(nowMs);
   const task = new Task({
-    id: "task-1",
-    tenantId: "acme",
-    owner: "ann",
-    message: question,
-    requestId: "request-1",
-    keyId: "key-1",
-    agentVersion: 7,
+    record: {
+      id: "task-1",
+      tenantId: "acme",
+      owner: "ann",
+      message: question,
+      requestId: "request-1",
+      keyId: "key-1",
+      agentVersion: 7,
+      payloadHash: "hash",
+    },
     now: () => nowMs,
   });
   task.attempts.push(

@@ -56,9 +56,9 @@ describe("a task engine", () => {
       flood.push(task);
     }
     await new Promise((resolve) => setImmediate(resolve));
-    expect(engine.find(eve, kept.id)).toBe(kept);
-    expect(engine.find(ann, flood.at(-1)?.id ?? "")).toBe(flood.at(-1));
-    expect(() => engine.find(ann, flood[0]?.id ?? "")).toThrow(ParleyError);
+    expect(await engine.find(eve, kept.id)).toBe(kept);
+    expect(await engine.find(ann, flood.at(-1)?.id ?? "")).toBe(flood.at(-1));
+    await expect(engine.find(ann, flood[0]?.id ?? "")).rejects.toThrow(ParleyError);
   });
 
   it("asks the log for room by tenant", async () => {
