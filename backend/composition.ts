@@ -15,9 +15,11 @@ import { CachedDirectory } from "../core/directory/cached-directory.ts";
 import { SqlDirectory } from "../core/directory/sql-directory.ts";
 import { sleep } from "../core/resilience/full-jitter.ts";
 import { AgentService } from "../proto/gen/parley/v1/agent_service_pb.js";
+import { KnowledgeService } from "../proto/gen/parley/v1/knowledge_service_pb.js";
 import { createAgentRunners } from "./agents/agent-runners.ts";
 import type { ModelAgentDependencies } from "./agents/model-agent.ts";
-import { composeAnswerCache, composeConversations } from "./compose-conversations.ts";
+import { composeConversations } from "./compose-conversations.ts";
+import { composeKnowledge } from "./compose-knowledge.ts";
 import type { BackendConfig } from "./config.ts";
 import { MemoryPassageIndex } from "./knowledge/memory-passage-index.ts";
 import { PROJECT_COLLECTION, readProjectDocuments } from "./knowledge/project-documents.ts";
@@ -98,7 +100,7 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     shared: redis && createSharedTasks(redis, config, logger),
     logger,
     run: createRunTurn({
-      runners: createAgentRunners({ ...models, cache: composeAnswerCache(redis, monotonicNow) }),
+      runners: createAgentRunners(models),
       memory,
       summarizer,
       recorder,
@@ -119,11 +121,13 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     onDeleted: (deleted) => logger.info({ deleted }, "old rows deleted"),
     onFailure: (error) => logger.warn({ err: error }, "old rows could not be deleted"),
   });
-  const health = new HealthStatus([AgentService.typeName]);
+  const knowledge = composeKnowledge(config, database.client, logger);
+  const health = new HealthStatus([AgentService.typeName, KnowledgeService.typeName]);
   const shutdown = new AbortController();
   const secret = config.BACKEND_TOKEN_SECRET;
   const handler = createRequestHandler({
     engine,
+    ingestion: knowledge.ingestion,
     limiter: createBackendLimiter(config, logger),
     verifyCredential: createCredentialVerifier({
       directory,
@@ -144,6 +148,7 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
   const server = await listen(handler, config.BACKEND_HOST, config.BACKEND_PORT);
 
   retention.start();
+  knowledge.runner.start();
   // Loads the vocabulary, half a second of work, before the first message needs it.
   void counter.count("parley");
 

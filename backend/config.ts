@@ -3,6 +3,7 @@ import { z } from "zod";
 import { BACKEND_TOKEN_SECRET_BYTES_MIN } from "../core/auth/backend-token.ts";
 import { JWT_VARIABLES, type JwtSettings, readJwtSettings } from "../core/auth/jwt-settings.ts";
 import { optional, port, withDefault } from "../core/config/environment.ts";
+import { EMBEDDING_MODEL_PATTERN } from "./llm/embedding-models.ts";
 
 const positive = z.coerce.number().int().min(1);
 const flag = z.enum(["true", "false"]).transform((text) => text === "true");
@@ -17,6 +18,7 @@ const environmentSchema = z
     DATA_DIRECTORY: withDefault(z.string(), ".parley"),
     DEVELOPMENT_KEY_FILE: optional(z.string()),
     DRAIN_GRACE_MS: withDefault(positive, "25000"),
+    EMBEDDING_MODEL: optional(z.string().regex(EMBEDDING_MODEL_PATTERN)),
     GRPC_REFLECTION: withDefault(flag, "true"),
     LOG_LEVEL: withDefault(z.enum(["debug", "info", "warn", "error", "silent"]), "info"),
     MESSAGE_BYTES_MAX: withDefault(positive, "8388608"),

@@ -11,6 +11,8 @@ export interface Caller {
   /** What the caller may use; undefined for the edge, which keeps to it itself, and where nobody is asked. */
   limits: Limits | undefined;
   requestId: string;
+  /** Network address of the caller, as far as it is known; for the audit log. */
+  address: string;
   trace: TraceContext;
   /**
    * Verifies the credential again; throws `unauthenticated` when it is no longer good. Undefined where nobody is

@@ -18,6 +18,7 @@ import type { Limits } from "../../core/limits/limits.ts";
 import { acceptOrMintRequestId, REQUEST_ID_HEADER } from "../../core/messages/request-id.ts";
 import { acceptOrStartTrace, TRACEPARENT_HEADER } from "../../core/messages/trace-context.ts";
 import { AgentService } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import { KnowledgeService } from "../../proto/gen/parley/v1/knowledge_service_pb.js";
 import { setCaller } from "./caller.ts";
 
 /** What the gate works with. */
@@ -31,7 +32,7 @@ export interface RequestGateOptions {
 }
 
 type Admission =
-  | { ok: true; principal: Principal; limits: Limits | undefined; requestId?: string }
+  | { ok: true; principal: Principal; limits: Limits | undefined; requestId?: string; address?: string }
   | { ok: false; reason: RefusalReason };
 
 const addressKey = createContextKey("unknown", {
@@ -45,9 +46,11 @@ export function connectionValues(request: { socket: { remoteAddress?: string | u
   return remoteAddress === undefined ? values : values.set(addressKey, remoteAddress);
 }
 
-/** Services that answer anybody: what they tell is not a tenant's. */
+/** Services whose things are a tenant's; the others, health and reflection, answer anybody. */
+const CLOSED_SERVICES: readonly string[] = [AgentService.typeName, KnowledgeService.typeName];
+
 function isOpen(context: HandlerContext): boolean {
-  return context.service.typeName !== AgentService.typeName;
+  return !CLOSED_SERVICES.includes(context.service.typeName);
 }
 
 /** Makes the gate for `connectNodeAdapter`'s `requestGate`. */
@@ -90,9 +93,9 @@ export function createRequestGate(options: RequestGateOptions): (context: Handle
       throw toConnectError(error, requestId);
     }
     context.responseHeader.set(REQUEST_ID_HEADER, requestId);
-    const { principal, limits } = admission ?? {};
+    const { principal, limits, address = context.values.get(addressKey) } = admission ?? {};
     // Only callers with a credential of their own have limits here.
     const verifyAgain = limits && verify;
-    setCaller(context, { principal, limits, requestId, trace, verifyAgain });
+    setCaller(context, { principal, limits, requestId, address, trace, verifyAgain });
   };
 }

@@ -4,10 +4,13 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { CryptoKey } from "jose";
 import type { Logger } from "pino";
 import type { VerifyCredential } from "../../core/auth/verify-credential.ts";
+import { DOCUMENT_MESSAGE_BYTES_MAX } from "../../core/knowledge/document-size.ts";
 import type { Limiter } from "../../core/limits/limiter.ts";
 import { file_google_rpc_error_details } from "../../proto/gen/google/rpc/error_details_pb.js";
 import { Health } from "../../proto/gen/grpc/health/v1/health_pb.js";
 import { AgentService } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import { KnowledgeService } from "../../proto/gen/parley/v1/knowledge_service_pb.js";
+import type { Ingestion } from "../knowledge/ingestion.ts";
 import { CallLimits } from "../limits/call-limits.ts";
 import { ANSWER_CHARACTERS_MAX } from "../llm/model-attempt.ts";
 import type { RequestHandler } from "../server.ts";
@@ -15,6 +18,7 @@ import type { TaskEngine } from "../tasks/task-engine.ts";
 import { createAgentService } from "./agent-service.ts";
 import { createErrorInterceptor } from "./error-interceptor.ts";
 import { createHealthService, type HealthStatus } from "./health-service.ts";
+import { createKnowledgeService } from "./knowledge-service.ts";
 import { routeReflection } from "./reflection-service.ts";
 import { connectionValues, createRequestGate } from "./request-gate.ts";
 import { createValidate } from "./validate.ts";
@@ -31,6 +35,8 @@ const REPLY_BYTES_MAX = 2 * 3 * ANSWER_CHARACTERS_MAX + 4 * 1024 * 1024;
 /** What is served, and within which limits. */
 export interface RequestHandlerOptions {
   engine: TaskEngine;
+  /** Without it, KnowledgeService is not offered. */
+  ingestion?: Ingestion;
   /** Counts the callers that are not an edge. */
   limiter: Limiter;
   verifyCredential: VerifyCredential;
@@ -91,9 +97,13 @@ export function createRequestHandler(options: RequestHandlerOptions): RequestHan
     shutdownSignal: options.shutdownSignal,
     routes(router) {
       router.service(AgentService, service);
+      if (options.ingestion) {
+        const knowledge = createKnowledgeService({ ingestion: options.ingestion, limits, validate });
+        router.service(KnowledgeService, knowledge, { readMaxBytes: DOCUMENT_MESSAGE_BYTES_MAX });
+      }
       router.service(Health, createHealthService(health));
       if (options.reflection)
-        routeReflection(router, [AgentService, Health], [file_google_rpc_error_details]);
+        routeReflection(router, [AgentService, KnowledgeService, Health], [file_google_rpc_error_details]);
     },
   });
 }

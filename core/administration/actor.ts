@@ -41,7 +41,7 @@ export interface AuditedChange {
   /** The tenant that the record belongs to. Default: the actor's. */
   tenant?: string;
   action: string;
-  targetKind: "agent" | "key" | "tenant";
+  targetKind: "agent" | "key" | "tenant" | "document" | "collection";
   /** Expression for the id of what was changed. */
   targetId: string;
   /** Expression of type jsonb; never a secret. */

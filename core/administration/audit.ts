@@ -15,7 +15,7 @@ export const auditQuerySchema = z.strictObject({
     .optional()
     .describe("`nextCursor` of the page before"),
   limit: z.coerce.number<string>().int().min(1).max(LIMIT_MAX).default(LIMIT_DEFAULT),
-  targetKind: z.enum(["agent", "key", "tenant"]).optional(),
+  targetKind: z.enum(["agent", "key", "tenant", "document", "collection"]).optional(),
   targetId: z.string().min(1).max(128).optional(),
   tenant: identifierSchema.optional().describe("Another tenant's record; for operators"),
 });

@@ -21,6 +21,8 @@ const CLOCK_TOLERANCE_SECONDS = 5;
 export interface BackendTokenClaims {
   principal: Principal;
   requestId: string;
+  /** Network address of the caller, for the audit log; absent when it is not known. */
+  address?: string;
 }
 
 /** The secret as a key; import it once, it is used for every request. */
@@ -36,7 +38,8 @@ export async function importBackendTokenSecret(secret: string): Promise<CryptoKe
 export function signBackendToken(key: CryptoKey, claims: BackendTokenClaims, nowMs: number): Promise<string> {
   const issuedAt = Math.floor(nowMs / 1000);
   const { tenantId, subject, scopes, keyId } = claims.principal;
-  return new SignJWT({ tid: tenantId, scp: scopes, kid: keyId, rid: claims.requestId })
+  const { requestId: rid, address: adr } = claims;
+  return new SignJWT({ tid: tenantId, scp: scopes, kid: keyId, rid, ...(adr && { adr }) })
     .setProtectedHeader({ alg: "HS256" })
     .setSubject(subject)
     .setIssuer(ISSUER)
@@ -61,11 +64,15 @@ export async function verifyBackendToken(
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
       currentDate: new Date(nowMs),
     });
-    const { sub, tid, scp, kid, rid } = payload;
+    const { sub, tid, scp, kid, rid, adr } = payload;
     if (typeof sub !== "string" || typeof tid !== "string" || typeof rid !== "string") return undefined;
     if (!Array.isArray(scp) || !scp.every((scope) => typeof scope === "string")) return undefined;
     const keyId = typeof kid === "string" ? kid : "";
-    return { principal: { tenantId: tid, subject: sub, scopes: scp, keyId }, requestId: rid };
+    return {
+      principal: { tenantId: tid, subject: sub, scopes: scp, keyId },
+      requestId: rid,
+      ...(typeof adr === "string" && { address: adr }),
+    };
   } catch {
     return undefined;
   }

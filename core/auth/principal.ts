@@ -13,6 +13,10 @@ export const SCOPES = [
   /** To list the tenant's keys, and to make, rotate and revoke those with at most the caller's own scopes. */
   "keys:manage",
   "usage:read",
+  /** To list and read the tenant's documents, and to search them. */
+  "knowledge:read",
+  /** To put and delete documents. */
+  "knowledge:write",
   /** To manage every tenant of the deployment. */
   "operator",
 ] as const;

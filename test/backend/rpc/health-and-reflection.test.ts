@@ -70,6 +70,7 @@ describe.each([
       "grpc.reflection.v1.ServerReflection",
       "grpc.reflection.v1alpha.ServerReflection",
       "parley.v1.AgentService",
+      "parley.v1.KnowledgeService",
     ]);
   });
 

@@ -54,7 +54,7 @@ beforeEach(async () => {
   const { principal, limits } = await verifyAgain();
   verifications = 0;
   const trace = { traceId: "", parentId: "", flags: "" } as never;
-  caller = { principal, limits, requestId: "request-1", trace, verifyAgain };
+  caller = { principal, limits, requestId: "request-1", address: "", trace, verifyAgain };
   live = new LiveCaller(caller, now);
 });
 afterEach(() => {

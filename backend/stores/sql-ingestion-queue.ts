@@ -1,0 +1,223 @@
+/**
+ * The table `knowledge_jobs`, as backends work through it: each step is run by one at a time, under a lease, and
+ * never two steps of one document at once.
+ */
+import type { SqlClient } from "../../core/directory/sql-client.ts";
+import type { DocumentState, IngestionStep } from "../knowledge/stored-document.ts";
+
+/** A backend that does not say so for this long is taken for dead. */
+export const LEASE_SECONDS = 60;
+/** Finished steps are kept this long, so that their job can be looked at. */
+const KEPT_DAYS = 7;
+const DELETED_MAX = 1_000;
+
+/** What became of a document when a step is over. */
+export interface DocumentOutcome {
+  readonly state: DocumentState;
+  readonly error?: string | undefined;
+  readonly chunksCount: number;
+}
+
+const COLUMNS = `
+  position::text AS position, tenant_id, collection, kind, coalesce(document_id, '') AS document_id,
+  revision::text AS revision, generation, attempts`;
+
+const IS_DUE = `
+  ((s.state = 'pending' AND s.not_before <= now()) OR (s.state = 'running' AND s.lease_until < now()))`;
+
+/**
+ * A generation is active only when all of its documents are in, and dropped when nobody writes into the collection.
+ * The tenant that was served last comes last, so that one with many documents does not keep the others waiting.
+ */
+const CLAIM = `
+  UPDATE knowledge_jobs SET
+    state = 'running', attempts = attempts + 1, lease_until = now() + ${LEASE_SECONDS} * interval '1 second'
+   WHERE position = (
+     SELECT s.position FROM knowledge_jobs s
+      WHERE ${IS_DUE} AND NOT EXISTS (
+        SELECT FROM knowledge_jobs o
+         WHERE o.tenant_id = s.tenant_id AND o.collection = s.collection AND o.position <> s.position
+           AND CASE s.kind
+             WHEN 'activate' THEN o.generation = s.generation AND o.state IN ('pending', 'running')
+             WHEN 'drop' THEN o.state = 'running' AND o.lease_until >= now()
+             ELSE o.document_id = s.document_id AND o.state = 'running' AND o.lease_until >= now()
+           END)
+      ORDER BY (s.tenant_id = $1), s.position LIMIT 1 FOR UPDATE SKIP LOCKED)
+  RETURNING ${COLUMNS}`;
+
+/** Still ours only while the number of tries is the one that we began. */
+const IS_OURS = "position = $1::bigint AND state = 'running' AND attempts = $2::int";
+
+const RENEW = `
+  UPDATE knowledge_jobs SET lease_until = now() + ${LEASE_SECONDS} * interval '1 second'
+   WHERE ${IS_OURS} RETURNING 1 AS one`;
+
+const FINISH = `
+  WITH finished AS (
+    UPDATE knowledge_jobs SET state = $3, error = $4, finished_at = now(), lease_until = NULL
+     WHERE ${IS_OURS} RETURNING *
+  ), marked AS (
+    UPDATE knowledge_documents d SET state = $5, error = $6, chunks_count = $7::int
+      FROM finished f
+     WHERE $5::text IS NOT NULL AND d.tenant_id = f.tenant_id AND d.collection = f.collection
+       AND d.id = f.document_id AND d.revision = f.revision)
+  SELECT 1 AS one FROM finished`;
+
+const RETRY = `
+  WITH again AS (
+    UPDATE knowledge_jobs SET
+      state = 'pending', error = $3, lease_until = NULL, not_before = now() + $4::float8 * interval '1 millisecond'
+     WHERE ${IS_OURS} RETURNING *
+  ), marked AS (
+    UPDATE knowledge_documents d SET state = $5, error = $3, chunks_count = $6::int
+      FROM again a
+     WHERE $5::text IS NOT NULL AND d.tenant_id = a.tenant_id AND d.collection = a.collection
+       AND d.id = a.document_id AND d.revision = a.revision)
+  SELECT 1 AS one FROM again`;
+
+/** A step that was begun and is given back does not count as a try. */
+const RELEASE = `
+  UPDATE knowledge_jobs SET state = 'pending', attempts = attempts - 1, lease_until = NULL WHERE ${IS_OURS}`;
+
+const ENQUEUE_REBUILD = `
+  WITH documents AS (
+    INSERT INTO knowledge_jobs (tenant_id, job_id, collection, kind, document_id, generation)
+    SELECT tenant_id, $3, collection, 'index', id, $4::int FROM knowledge_documents
+     WHERE tenant_id = $1 AND collection = $2 AND NOT EXISTS (
+       SELECT FROM knowledge_jobs WHERE tenant_id = $1 AND collection = $2 AND generation = $4::int AND kind = 'activate')
+     ORDER BY id
+  )
+  INSERT INTO knowledge_jobs (tenant_id, job_id, collection, kind, generation)
+  SELECT $1, $3, $2, 'activate', $4::int
+   WHERE NOT EXISTS (
+     SELECT FROM knowledge_jobs WHERE tenant_id = $1 AND collection = $2 AND generation = $4::int AND kind = 'activate')`;
+
+/** What was queued for a generation that another one has replaced is not worth doing. */
+const ENQUEUE_DROP = `
+  WITH superseded AS (
+    UPDATE knowledge_jobs SET state = 'superseded', finished_at = now()
+     WHERE tenant_id = $1 AND collection = $2 AND generation = $4::int AND state = 'pending' AND kind <> 'drop'
+  )
+  INSERT INTO knowledge_jobs (tenant_id, job_id, collection, kind, generation) VALUES ($1, $3, $2, 'drop', $4::int)`;
+
+/** A generation that was begun and whose documents were not queued, because a backend ended in between, counts too. */
+const OUTDATED = `
+  SELECT tenant_id, name FROM knowledge_collections c
+   WHERE deleted_at IS NULL AND active_model <> $1
+     AND NOT (building_model IS NOT DISTINCT FROM $1 AND EXISTS (
+       SELECT FROM knowledge_jobs j
+        WHERE j.tenant_id = c.tenant_id AND j.collection = c.name AND j.kind = 'activate'
+          AND j.generation = c.building_generation))
+     AND EXISTS (
+       SELECT FROM knowledge_documents d WHERE d.tenant_id = c.tenant_id AND d.collection = c.name)
+   ORDER BY tenant_id, name LIMIT 1000`;
+
+const DELETE_FINISHED = `
+  DELETE FROM knowledge_jobs WHERE position IN (
+    SELECT position FROM knowledge_jobs WHERE finished_at < now() - ${KEPT_DAYS} * interval '1 day'
+     LIMIT ${DELETED_MAX} FOR UPDATE SKIP LOCKED)`;
+
+interface StepRow {
+  position: string;
+  tenant_id: string;
+  collection: string;
+  kind: IngestionStep["kind"];
+  document_id: string;
+  revision: string | null;
+  generation: number | null;
+  attempts: number;
+}
+
+type Claimed = Pick<IngestionStep, "position" | "attempts">;
+
+/** The queue. Every method fails with ParleyError `unavailable` when the database cannot be reached. */
+export class SqlIngestionQueue {
+  readonly #client: SqlClient;
+
+  constructor(client: SqlClient) {
+    this.#client = client;
+  }
+
+  /** The next step that is due, under a lease; undefined when there is none. */
+  async claim(lastTenantId: string, signal: AbortSignal): Promise<IngestionStep | undefined> {
+    const [row] = await this.#client.query<StepRow>(CLAIM, [lastTenantId], signal);
+    if (!row) return undefined;
+    const { position, collection, kind, attempts } = row;
+    return {
+      position,
+      tenantId: row.tenant_id,
+      collection,
+      kind,
+      documentId: row.document_id,
+      revision: row.revision ?? undefined,
+      generation: row.generation ?? undefined,
+      attempts,
+    };
+  }
+
+  /** Whether the step is still ours; then for another {@link LEASE_SECONDS}. */
+  async renew({ position, attempts }: Claimed, signal: AbortSignal): Promise<boolean> {
+    return (await this.#client.query(RENEW, [position, attempts], signal)).length > 0;
+  }
+
+  /** Ends a step, and with it says what became of its document, if that is still the same version. */
+  async finish(
+    { position, attempts }: Claimed,
+    state: "done" | "failed" | "superseded",
+    { error, document }: { error?: string; document?: DocumentOutcome | undefined } = {},
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const own = [document?.state ?? null, document?.error ?? null, document?.chunksCount ?? null];
+    await this.#client.query(FINISH, [position, attempts, state, error ?? null, ...own], signal);
+  }
+
+  /** Puts a step back, to be tried again after a while. */
+  async retry(
+    { position, attempts }: Claimed,
+    { error, delayMs, document }: { error: string; delayMs: number; document?: DocumentOutcome | undefined },
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const own = [document?.state ?? null, document?.chunksCount ?? null];
+    await this.#client.query(RETRY, [position, attempts, error, delayMs, ...own], signal);
+  }
+
+  /** Gives a step back at once, for another backend to take. */
+  async release({ position, attempts }: Claimed): Promise<void> {
+    await this.#client.query(RELEASE, [position, attempts]);
+  }
+
+  /** Queues every document of a collection for a generation, and its activation after them. Idempotent. */
+  async enqueueRebuild(
+    { tenantId, collection }: { tenantId: string; collection: string },
+    generation: number,
+    jobId: string,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await this.#client.query(ENQUEUE_REBUILD, [tenantId, collection, jobId, generation], signal);
+  }
+
+  /** Queues the removal of a generation that is no longer used. */
+  async enqueueDrop(
+    { tenantId, collection }: { tenantId: string; collection: string },
+    generation: number,
+    jobId: string,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await this.#client.query(ENQUEUE_DROP, [tenantId, collection, jobId, generation], signal);
+  }
+
+  /** Collections with documents that neither have nor get this embedding model. */
+  async outdatedCollections(
+    embeddingModel: string,
+    signal: AbortSignal,
+  ): Promise<{ tenantId: string; collection: string }[]> {
+    type Row = { tenant_id: string; name: string };
+    const rows = await this.#client.query<Row>(OUTDATED, [embeddingModel], signal);
+    return rows.map(({ tenant_id, name }) => ({ tenantId: tenant_id, collection: name }));
+  }
+
+  /** Forgets steps that were finished long ago, some of them at a time. */
+  async deleteFinished(signal: AbortSignal): Promise<void> {
+    await this.#client.query(DELETE_FINISHED, [], signal);
+  }
+}
