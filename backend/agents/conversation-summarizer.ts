@@ -32,6 +32,10 @@ const SUMMARY_FRACTION = 0.125;
 const SUMMARY_TOKENS_MAX = 1_024;
 /** Fewer characters than this make a token in no common language; a turn is cut to what a step can take. */
 const CHARACTERS_PER_TOKEN_MIN = 1;
+/** But never to less: of a window too small for that, no summary comes. */
+const TURN_CHARACTERS_MIN = 64;
+/** A model that does not keep to its limit must not fill the window with its summary. */
+const SUMMARY_CHARACTERS_PER_TOKEN_MAX = 6;
 /** Of a conversation much longer than the window, one step after another. */
 const STEPS_MAX = 16;
 /** Answers come first: on a machine of its own, a model has one place. */
@@ -104,6 +108,8 @@ export class ConversationSummarizer {
   }
 
   async #run(job: Job, text: string): Promise<void> {
+    const { tenantId, contextId } = job.key;
+    const name = { tenantId, contextId };
     let exchanges = 0;
     try {
       const chain = await this.#chainOf(job);
@@ -117,10 +123,10 @@ export class ConversationSummarizer {
         if (next) next();
         else this.#active -= 1;
       }
-      this.#options.onEnd({ ...job.key, exchanges });
+      this.#options.onEnd({ ...name, exchanges });
     } catch (error) {
       this.#pausedUntilMs.set(text, this.#options.now() + PAUSE_AFTER_FAILURE_MS);
-      this.#options.onEnd({ ...job.key, exchanges, error });
+      this.#options.onEnd({ ...name, exchanges, error });
     }
   }
 
@@ -153,8 +159,11 @@ export class ConversationSummarizer {
         summary: kept.summary,
         exchanges,
         summaryTokensMax,
-        turnCharactersMax: Math.floor(
-          ((window - 2 * summaryTokensMax - SUMMARY_PROMPT_TOKENS) / 2) * CHARACTERS_PER_TOKEN_MIN,
+        turnCharactersMax: Math.max(
+          Math.floor(
+            ((window - 2 * summaryTokensMax - SUMMARY_PROMPT_TOKENS) / 2) * CHARACTERS_PER_TOKEN_MIN,
+          ),
+          TURN_CHARACTERS_MIN,
         ),
       });
       const links = chain.map((link) => ({
@@ -162,7 +171,8 @@ export class ConversationSummarizer {
         messages,
         parameters: { ...link.parameters, outputTokensMax: summaryTokensMax, stop: undefined },
       }));
-      const text = await this.#ask(job, links, deadline);
+      const said = await this.#ask(job, links, deadline);
+      const text = said.slice(0, summaryTokensMax * SUMMARY_CHARACTERS_PER_TOKEN_MAX);
       const summary = { text, tokens: await counter.count(text) };
       const { revision } = kept;
       if (!(await memory.compact(job.key, { revision, throughExchangeId: last.id, summary }))) return;
