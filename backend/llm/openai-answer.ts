@@ -1,6 +1,9 @@
 /**
  * Puts the chunks of a Chat Completions stream together: text, tool calls, usage, finish reason. Owns no
  * connection and no time.
+ *
+ * One chunk of invalid JSON is survived if the answer turns out whole without it: when the provider counts as many
+ * tokens as pieces of text came. A piece has at least one token, so had a piece been lost, there would be fewer.
  */
 import type { FinishReason, ModelEvent, ModelUsage } from "./language-model.ts";
 import { modelFailure } from "./model-failure.ts";
@@ -33,6 +36,9 @@ export class OpenaiAnswer {
   #usage: ModelUsage | undefined;
   #finishReason: FinishReason | undefined;
   #complete = false;
+  #isDamaged = false;
+  /** Pieces of text so far. */
+  #pieces = 0;
 
   /** @param secret cut out of the causes of failures */
   constructor(secret?: string) {
@@ -51,13 +57,15 @@ export class OpenaiAnswer {
 
   /** Takes the JSON of one event; returns its text, often empty. Throws a model failure, or SyntaxError. */
   accept(event: string, data: string): string {
-    const chunk: unknown = JSON.parse(data);
+    const chunk = this.#parse(event, data);
+    if (chunk === undefined) return "";
     if (!isJson(chunk)) throw modelFailure("garbled");
     if (chunk["error"] || event === "error" || chunk["object"] === "error") {
       throw openaiStreamFailure(chunk["error"] || chunk, this.#secret);
     }
     const choice = firstChoice(chunk["choices"]);
     const text = choice ? this.#acceptChoice(choice) : "";
+    if (text) this.#pieces += 1;
     const usage = usageOf(chunk["usage"]);
     if (usage) {
       this.#usage = usage;
@@ -70,9 +78,22 @@ export class OpenaiAnswer {
   end(): ModelEvent[] {
     if (this.#finishReason === undefined) throw modelFailure("truncated");
     const events: ModelEvent[] = this.#toolCalls.calls();
+    const isProvablyWhole = events.length === 0 && this.#usage?.outputTokens === this.#pieces;
+    if (this.#isDamaged && !isProvablyWhole) throw modelFailure("garbled");
     if (this.#usage) events.push({ type: "usage", usage: this.#usage });
     events.push({ type: "finish", reason: this.#finishReason });
     return events;
+  }
+
+  /** The JSON of an event; undefined for the first one that is invalid. */
+  #parse(event: string, data: string): unknown {
+    try {
+      return JSON.parse(data);
+    } catch (error) {
+      if (this.finished || this.#isDamaged || event === "error") throw error;
+      this.#isDamaged = true;
+      return undefined;
+    }
   }
 
   #acceptChoice(choice: Json): string {

@@ -45,7 +45,7 @@ describe("a model that fails", () => {
     ["cut-20"],
     ["end-20"],
     ["end-done-20"],
-    ["garbage-20"],
+    ["lost-20"],
     ["status-401"],
     ["quota"],
     ["empty"],
@@ -57,7 +57,7 @@ describe("a model that fails", () => {
     expect(body.text).toContain(CANONICAL_TOKENS.join(""));
   });
 
-  it.each([["unavailable"], ["cut-20"], ["end-20"], ["garbage-20"]])(
+  it.each([["unavailable"], ["cut-20"], ["end-20"], ["lost-20"]])(
     "(%s) and is the only one gives way to the preset reply, marked as such, never a part of an answer",
     async (fault) => {
       const receiverId = await setChain(gateway, [fault]);

@@ -11,6 +11,9 @@ export const CANONICAL_TOKENS: readonly string[] = (
 /** Longest part of a question that is repeated, characters. */
 const ECHO_CHARACTERS_MAX = 200;
 
+/** The whole of the canonical answer. */
+export const CANONICAL_TEXT = CANONICAL_TOKENS.join("");
+
 /** The tokens of a healthy answer: the question, then `tokens`. */
 export function answerTokens(question: string, tokens: readonly string[] = CANONICAL_TOKENS): string[] {
   return [`You said: ${question.slice(0, ECHO_CHARACTERS_MAX)}\n\n`, ...tokens];

@@ -34,6 +34,8 @@ export interface Exchange {
 export interface Playing {
   readonly latencyMs: number;
   readonly tokenIntervalMs: number;
+  /** How long a stall lasts before the stream is closed, unfinished. Default for ever. */
+  readonly stallMs?: number | undefined;
 }
 
 /** How a stream ends: properly, by a broken connection, or not at all. */
@@ -184,8 +186,12 @@ export function play(
   response: ServerResponse,
   headers: Record<string, string>,
   { pieces, ending = "end", headersAheadMs = 0 }: Script,
-  { latencyMs, tokenIntervalMs }: Playing,
+  { latencyMs, tokenIntervalMs, stallMs }: Playing,
 ): void {
+  if (ending === "stall" && stallMs !== undefined) {
+    const timer = setTimeout(() => response.end(), latencyMs + stallMs);
+    response.once("close", () => clearTimeout(timer));
+  }
   const start = () => {
     if (response.destroyed) return;
     if (!response.headersSent) response.writeHead(200, headers);

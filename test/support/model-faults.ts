@@ -20,6 +20,7 @@
  * | `end-done-N` | the same, with `[DONE]` (OpenAI only) |
  * | `stall-N` | silence after N tokens |
  * | `garbage-N` | an event of invalid JSON after N tokens, then the rest as if nothing had been |
+ * | `lost-N` | an event of invalid JSON in place of the token after N tokens, then the rest as if nothing had been |
  * | `stream-error-N` | an error object in the stream after N tokens, then a clean end |
  * | `no-done` | a whole answer without `[DONE]` (OpenAI only) |
  * | `no-usage` | a whole answer that does not say what it cost |

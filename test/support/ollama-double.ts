@@ -130,6 +130,7 @@ function scriptOf(
     end: () => ({ pieces: some }),
     stall: () => ({ pieces: some, ending: "stall" }),
     garbage: () => ({ pieces: [...some, '{"model":"gar\n', ...rest, done("stop")] }),
+    lost: () => ({ pieces: [...some, '{"model":"gar\n', ...rest.slice(1), done("stop")] }),
     "stream-error": () => ({ pieces: [...some, STREAM_ERROR_LINE] }),
     "no-usage": () => ({ pieces: [...chunks, doneLine(model, "stop", {})] }),
     empty: () => ({ pieces: [done("stop")] }),

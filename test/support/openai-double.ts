@@ -18,6 +18,10 @@ export interface OpenaiDoubleOptions {
   readonly tokenIntervalMs?: number;
   /** What follows the repeated question. Default the canonical answer. */
   readonly tokens?: readonly string[];
+  /** Whether an answer begins with the question. Default true. */
+  readonly repeatsQuestion?: boolean;
+  /** How long a stream that falls silent stays open before it is closed, milliseconds. Default for ever. */
+  readonly stallMs?: number | undefined;
   /** `Retry-After` of `rate-limited-once`. Default 2. */
   readonly retryAfterSeconds?: number;
   /** Names for `GET /v1/models`. Default an embedding model and `healthy`. */
@@ -40,7 +44,9 @@ export async function startOpenaiDouble(options: OpenaiDoubleOptions = {}): Prom
 type Requested = { model?: string; stream?: boolean; messages?: { role: string }[] };
 
 class OpenaiServer {
-  readonly #options: Required<Omit<OpenaiDoubleOptions, "port">>;
+  readonly #options: Required<Omit<OpenaiDoubleOptions, "port" | "stallMs">> & {
+    stallMs: number | undefined;
+  };
   readonly #created = Math.floor(Date.now() / 1000);
   #responses = 0;
 
@@ -49,6 +55,8 @@ class OpenaiServer {
       latencyMs: options.latencyMs ?? 0,
       tokenIntervalMs: options.tokenIntervalMs ?? 0,
       tokens: options.tokens ?? CANONICAL_TOKENS,
+      repeatsQuestion: options.repeatsQuestion ?? true,
+      stallMs: options.stallMs,
       retryAfterSeconds: options.retryAfterSeconds ?? 2,
       models: options.models ?? ["text-embedding-3-small", "healthy"],
       dimensions: options.dimensions ?? 64,
@@ -92,7 +100,7 @@ class OpenaiServer {
   #stream({ request, response }: Exchange, fault: Fault): void {
     const { model, messages } = request.body as Required<Requested>;
     const head = { id: this.#nextId(), created: this.#created, model };
-    const tokens = answerTokens(questionOf(messages), this.#options.tokens);
+    const tokens = this.#tokensFor(messages);
     const script = scriptOf(fault, head, tokens, usageOf(messages, tokens));
     play(response, streamHeaders(head.id), script, this.#options);
   }
@@ -100,7 +108,7 @@ class OpenaiServer {
   #complete({ request, response }: Exchange, { kind }: Fault): void {
     const { model, messages } = request.body as Required<Requested>;
     const head = { id: this.#nextId(), created: this.#created, model };
-    const tokens = kind === "empty" ? [] : answerTokens(questionOf(messages), this.#options.tokens);
+    const tokens = kind === "empty" ? [] : this.#tokensFor(messages);
     const body = wire.completionBody(head, tokens.join(""), "stop", usageOf(messages, tokens));
     setTimeout(() => sendJson(response, 200, body, requestHeaders(head.id)), this.#options.latencyMs);
   }
@@ -143,6 +151,11 @@ class OpenaiServer {
     sendJson(response, 200, { object: "list", data });
   }
 
+  #tokensFor(messages: unknown): readonly string[] {
+    const { repeatsQuestion, tokens } = this.#options;
+    return repeatsQuestion ? answerTokens(questionOf(messages), tokens) : tokens;
+  }
+
   #nextId(): string {
     this.#responses += 1;
     return `chatcmpl-double${this.#responses}`;
@@ -169,6 +182,7 @@ function scriptOf(
     "end-done": () => ({ pieces: [...some, wire.DONE_EVENT] }),
     stall: () => ({ pieces: some, ending: "stall" }),
     garbage: () => ({ pieces: [...some, wire.garbageEvent(head), ...rest, ...end("stop")] }),
+    lost: () => ({ pieces: [...some, wire.garbageEvent(head), ...rest.slice(1), ...end("stop")] }),
     "stream-error": () => ({ pieces: [...some, wire.errorEvent()] }),
     "no-done": () => ({ pieces: [...chunks, ...end("stop").slice(0, -1)] }),
     "no-usage": () => ({ pieces: [...chunks, finish("stop"), wire.DONE_EVENT] }),

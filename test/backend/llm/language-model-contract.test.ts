@@ -160,7 +160,7 @@ describe.each(ADAPTERS)("a model behind $name", ({ name: provider, start, model:
       ["when the connection breaks after some tokens", "cut-5", "truncated"],
       ["when the stream ends without a finish reason", "end-5", "truncated"],
       ["when the stream ends before the first token", "end-0", "truncated"],
-      ["when something in the stream is not JSON", "garbage-5", "garbled"],
+      ["when a token was lost to something that is not JSON", "lost-5", "garbled"],
       ["when the provider reports an error in the stream", "stream-error-5", "provider-unavailable"],
     ])("%s", async (_, name, reason) => {
       const { events, error } = await failureOf(stream(name));

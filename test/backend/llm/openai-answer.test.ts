@@ -152,3 +152,38 @@ describe("errors in the stream", () => {
     );
   });
 });
+
+describe("one chunk of invalid JSON", () => {
+  const usage = (completionTokens: number) => ({
+    choices: [],
+    usage: { prompt_tokens: 3, completion_tokens: completionTokens },
+  });
+  const damaged = (...chunks: unknown[]) => {
+    const answer = new OpenaiAnswer();
+    const [first, ...rest] = chunks.map((chunk) => JSON.stringify(chunk));
+    const pieces = [first ?? "", '{"choices":[', ...rest].map((data) => answer.accept("", data));
+    return { text: pieces.join(""), end: answer.end() };
+  };
+
+  it("is survived when the provider counts as many tokens as have come: nothing is missing", () => {
+    const { text: whole, end } = damaged(text("a"), text("b"), finish("stop"), usage(2));
+    expect(whole).toBe("ab");
+    expect(end.at(-1)).toEqual({ type: "finish", reason: "stop" });
+  });
+
+  it.each([
+    ["the provider counts more", [text("a"), text("b"), finish("stop"), usage(3)]],
+    ["the provider does not count", [text("a"), text("b"), finish("stop")]],
+    ["what follows is no chunk", [text("a"), "{", finish("stop"), usage(1)]],
+    ["the answer does not end", [text("a"), usage(1)]],
+  ])("is not survived when %s", (_, chunks) => {
+    expect(() => damaged(...chunks)).toThrow();
+  });
+
+  it("does not matter after the finish reason", () => {
+    const answer = new OpenaiAnswer();
+    answer.accept("", JSON.stringify(text("a", { finish_reason: "stop" })));
+    expect(() => answer.accept("", "{")).toThrow(SyntaxError);
+    expect(answer.end().at(-1)).toEqual({ type: "finish", reason: "stop" });
+  });
+});
