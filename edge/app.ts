@@ -8,6 +8,7 @@ import type { Clock } from "../core/resilience/deadline.ts";
 import type { Compose } from "./composition.ts";
 import * as agents from "./http/agent-routes.ts";
 import { authenticate } from "./http/authenticate.ts";
+import * as completions from "./http/completion-routes.ts";
 import type { EdgeEnv } from "./http/edge-env.ts";
 import { answerError, answerNotFound, refuseMethod } from "./http/errors.ts";
 import { getHealth, getReadiness } from "./http/health-routes.ts";
@@ -49,6 +50,9 @@ export const ROUTES: readonly Route[] = [
   route("GET /api/v1/a2a/tasks/{id}", ["messages:send"], tasks.getTask, about.getTask),
   route("GET /api/v1/a2a/tasks/{id}/events", ["messages:send"], tasks.getTaskEvents, about.getTaskEvents),
   route("POST /api/v1/a2a/tasks/{id}/cancel", ["messages:send"], tasks.cancelTask, about.cancelTask),
+  route("POST /v1/chat/completions", ["messages:send"], completions.postCompletion, about.postCompletion),
+  route("GET /v1/models", ["agents:read"], completions.listModels, about.listModels),
+  route("GET /v1/models/{id}", ["agents:read"], completions.getModel, about.getModel),
   route("GET /api/v1/agents", ["agents:read"], agents.listAgents, about.listAgents),
   route("POST /api/v1/agents", ["agents:write"], agents.postAgent, about.postAgent),
   route("GET /api/v1/agents/{id}", ["agents:read"], agents.getAgent, about.getAgent),

@@ -86,6 +86,13 @@ export const agentConfigSchema = z.discriminatedUnion("kind", [
         exact: z.strictObject({ ttlSeconds: z.int().min(1).max(CACHE_TTL_SECONDS_MAX) }),
       })
       .optional(),
+    /** How it answers on the OpenAI-compatible surface, whose streams cannot take back what they have sent. */
+    completions: z
+      .strictObject({
+        /** Streams begin when the answer is whole: they survive every failure of a model, and are slower to begin. */
+        holdBack: z.boolean(),
+      })
+      .optional(),
     /** What the agent says when no model answers. */
     presetReply: z
       .string()

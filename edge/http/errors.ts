@@ -3,6 +3,7 @@ import type { Context, Handler } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { errorBody, httpStatusOf, retryAfterSecondsOf } from "../../core/errors/http-errors.ts";
 import { ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
+import { isOpenaiPath, openaiErrorBody } from "../completions/openai-error.ts";
 import type { EdgeEnv } from "./edge-env.ts";
 
 /** Longest part of a path that an error repeats. */
@@ -14,12 +15,16 @@ export function answerError(failure: Error, c: Context<EdgeEnv>): Response {
   c.get("access").fail(error);
   const retryAfterSeconds = retryAfterSecondsOf(error);
   if (retryAfterSeconds !== undefined) c.header("Retry-After", String(retryAfterSeconds));
-  return c.json(errorBody(error, c.get("requestId")), httpStatusOf(error) as ContentfulStatusCode);
+  const body = isOpenaiPath(c.req.path) ? openaiErrorBody(error) : errorBody(error, c.get("requestId"));
+  return c.json(body, httpStatusOf(error) as ContentfulStatusCode);
 }
 
 /** A path that no route has. */
 export function answerNotFound(c: Context<EdgeEnv>): Response {
-  return answerError(new ParleyError("not_found", `there is nothing at ${shownPath(c)}`), c);
+  return answerError(
+    new ParleyError("not_found", `there is nothing at ${shownPath(c)}`, { reason: "unknown-url" }),
+    c,
+  );
 }
 
 /**

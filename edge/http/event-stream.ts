@@ -1,18 +1,14 @@
 /**
  * Server-sent events (WHATWG HTML, section 9.2) out of an agent's events: one per A2AMessage, with its sequence as
- * `id`, its body's case as `event` and its ProtoJSON as `data`. Pulled, not pushed: a slow reader slows the source.
+ * `id`, its body's case as `event` and its ProtoJSON as `data`.
  */
 import { envelopeToJson } from "../../core/messages/envelope.ts";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
-
-/** Below the shortest idle time-out of common proxies (30 s), with room for a late timer. */
-export const KEEP_ALIVE_MS = 15_000;
-
-const KEEP_ALIVE_COMMENT = ": keep-alive\n\n";
+import { KEEP_ALIVE_COMMENT, pulledStream } from "./pulled-stream.ts";
 
 /** Where the events come from, and who is told of what. */
 export interface EventStreamOptions {
-  /** The first event, where it has come already; else the stream begins with a comment, so that it begins at all. */
+  /** The first event, where it has come already; else the stream begins with a comment. */
   first: A2AMessage | undefined;
   /** The events after it; ended once it has thrown, as generators are. */
   rest: AsyncIterator<A2AMessage>;
@@ -29,40 +25,18 @@ export interface EventStreamOptions {
 
 /** The body of the answer, UTF-8. */
 export function eventStream(options: EventStreamOptions): ReadableStream<Uint8Array> {
-  const encoder = new TextEncoder();
-  let ended = false;
-  const end = () => {
-    if (ended) return;
-    ended = true;
-    options.onEnd();
+  const { first, keepAliveMs, onEvent, onCancel, onEnd } = options;
+  const format = (event: A2AMessage) => {
+    onEvent(event);
+    return formatEvent(event);
   };
-  return new ReadableStream<Uint8Array>({
-    start(controller) {
-      if (options.first) options.onEvent(options.first);
-      const text = options.first ? formatEvent(options.first) : KEEP_ALIVE_COMMENT;
-      controller.enqueue(encoder.encode(text));
+  return pulledStream({
+    first: first ? format(first) : KEEP_ALIVE_COMMENT,
+    next: async () => {
+      const event = await nextEvent(options);
+      return event && format(event);
     },
-    async pull(controller) {
-      // A reader that does not read gets no comments either: they would pile up.
-      const keepAlive = setInterval(() => {
-        if (!ended && (controller.desiredSize ?? 0) > 0) {
-          controller.enqueue(encoder.encode(KEEP_ALIVE_COMMENT));
-        }
-      }, options.keepAliveMs);
-      const event = await nextEvent(options).finally(() => clearInterval(keepAlive));
-      if (ended) return;
-      if (event) {
-        options.onEvent(event);
-        controller.enqueue(encoder.encode(formatEvent(event)));
-      } else {
-        controller.close();
-        end();
-      }
-    },
-    cancel() {
-      options.onCancel();
-      end();
-    },
+    ...{ keepAliveMs, onCancel, onEnd },
   });
 }
 

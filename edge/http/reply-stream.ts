@@ -10,7 +10,8 @@ import {
 } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import { noteReply } from "./backend-call.ts";
 import type { EdgeEnv } from "./edge-env.ts";
-import { eventStream, KEEP_ALIVE_MS } from "./event-stream.ts";
+import { eventStream } from "./event-stream.ts";
+import { KEEP_ALIVE_MS } from "./pulled-stream.ts";
 import { clientGone } from "./request-deadline.ts";
 
 /** The events, and what is particular about them. */

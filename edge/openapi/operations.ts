@@ -9,6 +9,7 @@ import { auditQuerySchema } from "../../core/administration/audit.ts";
 import { newKeySchema, rotationSchema } from "../../core/administration/key-document.ts";
 import { newTenantSchema, tenantPageSchema, tenantPatchSchema } from "../../core/administration/tenants.ts";
 import { messageQuerySchema, usageQuerySchema } from "../../core/log/log-queries.ts";
+import { completionRequestSchema } from "../completions/completion-request.ts";
 import type { Answer, Operation } from "../http/route.ts";
 import * as views from "./views.ts";
 
@@ -85,6 +86,36 @@ export const cancelTask: Operation = {
   id: "cancelTask",
   summary: "Stop a task; one that has ended is left as it is",
   answers: ok("The task, ended", views.taskSchema),
+};
+
+export const postCompletion: Operation = {
+  id: "createChatCompletion",
+  summary: "OpenAI's chat completions, answered by the agent that `model` names",
+  headers: {
+    "Parley-Stream":
+      "`hold-back`: a stream begins when the answer is whole; `live`: at once. Default the agent's",
+    "Idempotency-Key": "The same key again gets the answer that there is",
+  },
+  body: { schema: completionRequestSchema },
+  answers: {
+    200: {
+      description: "The completion; with `stream: true` its chunks",
+      schema: views.completionSchema,
+      mediaTypes: ["text/event-stream"],
+    },
+  },
+};
+
+export const listModels: Operation = {
+  id: "listModels",
+  summary: "The agents that the caller can reach, as OpenAI's models",
+  answers: ok("All of them, by id", views.modelListSchema),
+};
+
+export const getModel: Operation = {
+  id: "getModel",
+  summary: "One agent as OpenAI's model",
+  answers: ok("The model", views.modelSchema),
 };
 
 export const listAgents: Operation = {

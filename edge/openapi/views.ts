@@ -172,6 +172,32 @@ export const taskPositionSchema = z.object({
   after: z.int().min(0).optional().describe("The sequence of the last event that the caller has"),
 });
 
+/** OpenAI's `chat.completion`. */
+export const completionSchema = z.looseObject({
+  id: z.string(),
+  object: z.literal("chat.completion"),
+  created: z.int(),
+  model: z.string().describe("The agent"),
+  choices: z.array(z.looseObject({ index: z.int(), message: z.looseObject({}), finish_reason: z.string() })),
+  usage: z.looseObject({ prompt_tokens: count, completion_tokens: count, total_tokens: count }),
+  parley: z.looseObject({
+    taskId: z.string(),
+    model: z.string().optional().describe("The language model that answered"),
+    degraded: z.string().optional(),
+  }),
+});
+
+export const modelSchema = z.object({
+  id: z.string(),
+  object: z.literal("model"),
+  created: z.int(),
+  owned_by: z.string(),
+  name: z.string(),
+  description: z.string(),
+});
+
+export const modelListSchema = z.object({ object: z.literal("list"), data: z.array(modelSchema) });
+
 export const healthSchema = z.object({ status: z.literal("ok") });
 export const readinessSchema = z.object({
   status: z.enum(["ready", "unready"]),

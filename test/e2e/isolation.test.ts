@@ -107,6 +107,16 @@ const CALLS: Record<string, (ids: Ids) => Call[]> = {
     { path: `/api/v1/a2a/tasks/${task}/events`, headers: { "last-event-id": "2" } },
   ],
   "POST /api/v1/a2a/tasks/{id}/cancel": ({ task }) => [{ path: `/api/v1/a2a/tasks/${task}/cancel` }],
+  "POST /v1/chat/completions": ({ agent, message }) => [
+    { body: { model: agent, messages: [{ role: "user", content: "hi" }] } },
+    { body: { model: agent, messages: [{ role: "user", content: "hi" }], stream: true } },
+    {
+      body: { model: agent, messages: [{ role: "user", content: "hi" }] },
+      headers: { "idempotency-key": message },
+    },
+  ],
+  "GET /v1/models": () => [{}],
+  "GET /v1/models/{id}": ({ agent }) => [{ path: `/v1/models/${agent}` }],
   "GET /api/v1/agents": () => [{}],
   // Ids belong to their tenant: the same one is free in another.
   "POST /api/v1/agents": ({ agent }) => [{ body: { id: agent, ...ECHO, name: "" } }],

@@ -43,6 +43,13 @@ beforeEach(async () => {
 });
 afterEach(() => Promise.all([first.stop(), second.stop()]));
 
+/** Moves the clock, once what is under way has happened. */
+function laterIs(ms: number): void {
+  setTimeout(() => {
+    aheadMs = ms;
+  }, 100);
+}
+
 async function* eventsAfter(sequence: number): AsyncGenerator<A2AMessage> {
   for await (const event of streamOf(MESSAGE, DELTAS)) if (event.sequence > sequence) yield event;
 }
@@ -196,12 +203,12 @@ describe("a stream that breaks", () => {
     first.script.streamReply = () => cutAfter(first, 2, streamOf(MESSAGE, DELTAS));
     let refusals = 0;
     first.script.resumeReply = async function* ({ afterSequence }) {
-      if (refusals++ < 4) throw foreignError();
+      refusals += 1;
+      // With the cut before them, these open the breaker.
+      if (refusals === FAILURES_MAX - 1) laterIs(OPEN_MS + 1);
+      if (refusals < FAILURES_MAX) throw foreignError();
       yield* eventsAfter(afterSequence);
     };
-    setTimeout(() => {
-      aheadMs = OPEN_MS + 1;
-    }, 300);
     expect(await sequencesOf(backendAt(first.url).streamReply(MESSAGE, call()))).toEqual(ALL);
   });
 
@@ -245,12 +252,10 @@ describe("a message whose call breaks while it is answered", () => {
         await new Promise((resolve) => setTimeout(resolve, UNDER_WAY_MS + 50));
         first.cut();
       }
-      if (calls < FAILURES_MAX + 1) throw foreignError();
+      if (calls === FAILURES_MAX) laterIs(OPEN_MS + 1);
+      if (calls <= FAILURES_MAX) throw foreignError();
       return replyTo(message, "at last");
     };
-    setTimeout(() => {
-      aheadMs = OPEN_MS + 1;
-    }, UNDER_WAY_MS + 400);
     const reply = await backendAt(first.url).processMessage(MESSAGE, call());
     expect(reply.inReplyTo).toBe("m-1");
     expect(new Set(first.calls.map(({ message }) => message.messageId))).toEqual(new Set(["m-1"]));
@@ -259,9 +264,7 @@ describe("a message whose call breaks while it is answered", () => {
   it("is given up when nobody has taken it over for so long", async () => {
     first.script.processMessage = async () => {
       await new Promise((resolve) => setTimeout(resolve, UNDER_WAY_MS + 50));
-      setTimeout(() => {
-        aheadMs = TAKEOVER_MS;
-      }, 100);
+      laterIs(TAKEOVER_MS);
       first.cut();
       throw new Error("cut");
     };
