@@ -412,6 +412,13 @@ export declare type Error = Message<"parley.v1.Error"> & {
    * @generated from field: google.protobuf.Struct details = 5;
    */
   details?: JsonObject | undefined;
+
+  /**
+   * Tells cases of one code apart, e.g. `content-policy`; empty where the code says it all.
+   *
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
 };
 
 /**
