@@ -23,6 +23,7 @@ import {
   type TurnKey,
 } from "../stores/conversation-memory.ts";
 import { agentNotFound } from "./engine-errors.ts";
+import { shownAttempts } from "./shown-attempts.ts";
 import type { Task } from "./task.ts";
 import type { RunTask } from "./task-engine.ts";
 import type { TurnRecorder } from "./turn-recorder.ts";
@@ -80,6 +81,9 @@ export function createRunTurn(options: RunTurnOptions): RunTask {
     const reply = task.reply(parts, metadata);
     const recorded = await settles(recorder.answer(task, reply, record, now() - startedAtMs));
     if (!recorded) reply.metadata = { ...reply.metadata, recorded: false };
+    // After the record is made: whoever reads messages need not have this caller's scope.
+    if (task.record.showsAttempts)
+      reply.metadata = { ...reply.metadata, attempts: shownAttempts(task.attempts) };
     // What stands in for an answer is not the conversation's, and a sender that tells its own has none here.
     if (record.degraded === undefined && !task.message.history) {
       const key = turnKeyOf(task);

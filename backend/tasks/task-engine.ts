@@ -4,7 +4,7 @@
  */
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { Logger } from "pino";
-import type { Principal } from "../../core/auth/principal.ts";
+import type { Principal, Scope } from "../../core/auth/principal.ts";
 import type { Agent } from "../../core/directory/agent.ts";
 import type { Directory } from "../../core/directory/directory.ts";
 import { TenantShares } from "../../core/limits/tenant-shares.ts";
@@ -224,6 +224,7 @@ export class TaskEngine implements TakeoverHost {
       requestId,
       keyId: principal.keyId,
       agentVersion: agent.version,
+      showsAttempts: principal.scopes.includes("attempts:read" satisfies Scope),
       payloadHash,
     };
     return new Task({ record, isNewContext, now });

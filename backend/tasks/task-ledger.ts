@@ -19,6 +19,8 @@ export interface TaskRecord {
   readonly requestId: string;
   readonly keyId: string;
   readonly agentVersion: number;
+  /** Whether the caller may know which models were called for its reply. Default false. */
+  readonly showsAttempts?: boolean;
   /** Tells two messages under one id apart. */
   readonly payloadHash: string;
 }

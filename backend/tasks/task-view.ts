@@ -64,8 +64,15 @@ function statusOf(id: string, message: A2AMessage, lastEvent: A2AMessage | undef
 
 function errorOf(lastEvent: A2AMessage | undefined): JsonObject {
   if (lastEvent?.body.case !== "error") return {};
-  const { code, message, requestId, retryAfterSeconds } = lastEvent.body.value;
-  return { error: { code, message, requestId, ...(retryAfterSeconds > 0 && { retryAfterSeconds }) } };
+  const { code, message, requestId, reason, retryAfterSeconds, details } = lastEvent.body.value;
+  return {
+    error: {
+      ...{ code, message, requestId },
+      ...(reason !== "" && { reason }),
+      ...(retryAfterSeconds > 0 && { retryAfterSeconds }),
+      ...(details && { details }),
+    },
+  };
 }
 
 function spoken(taskId: string, message: A2AMessage, role: Role, parts: readonly Part[]): Message {

@@ -275,8 +275,9 @@ function canceledError(): ParleyError {
 function failureOf({ body }: A2AMessage): ParleyError | undefined {
   if (body.case === "status") return canceledError();
   if (body.case !== "error") return undefined;
-  const { code, message, retryAfterSeconds, details } = body.value;
+  const { code, message, retryAfterSeconds, details, reason } = body.value;
   return new ParleyError(isErrorCode(code) ? code : "internal", message, {
+    ...(reason === "" ? {} : { reason }),
     ...(retryAfterSeconds > 0 ? { retryable: true, retryAfterMs: retryAfterSeconds * 1_000 } : {}),
     ...(details ? { details: details as { [key: string]: JsonValue } } : {}),
   });

@@ -8,6 +8,8 @@ export const SCOPES = [
   "messages:send-as",
   /** To search the tenant's messages. */
   "messages:read",
+  /** To be told with a reply which models were called for it, and how that went. */
+  "attempts:read",
   "agents:read",
   "agents:write",
   /** To list the tenant's keys, and to make, rotate and revoke those with at most the caller's own scopes. */

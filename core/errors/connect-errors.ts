@@ -1,6 +1,7 @@
 /**
  * The Connect/gRPC table of the closed error set, both ways. An error travels with google.rpc details:
- * ErrorInfo (reason, request id), RetryInfo (retry delay), BadRequest (violations).
+ * ErrorInfo (reason, request id, and those of the details that are texts), RetryInfo (retry delay), BadRequest
+ * (violations).
  */
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
@@ -8,7 +9,7 @@ import {
   ErrorInfoSchema,
   RetryInfoSchema,
 } from "../../proto/gen/google/rpc/error_details_pb.js";
-import { type ErrorCode, ParleyError, toParleyError } from "./parley-error.ts";
+import { type ErrorCode, type JsonValue, ParleyError, toParleyError } from "./parley-error.ts";
 
 /** `domain` of google.rpc.ErrorInfo in every error of ours. */
 export const ERROR_DOMAIN = "parley";
@@ -66,7 +67,7 @@ export function toConnectError(error: unknown, requestId: string): ConnectError 
     value: {
       reason: (parleyError.reason ?? parleyError.code).toUpperCase().replaceAll("-", "_"),
       domain: ERROR_DOMAIN,
-      metadata: { requestId },
+      metadata: { ...textDetails(parleyError), requestId },
     },
   });
   if (parleyError.retryAfterMs !== undefined) {
@@ -106,6 +107,20 @@ export function fromConnectError(error: ConnectError): ParleyError {
     cause: error,
     ...(reason === code.replaceAll("_", "-") ? {} : { reason }),
     ...(delay ? { retryAfterMs: Number(delay.seconds) * 1000 + delay.nanos / 1_000_000 } : {}),
-    ...(violations.length > 0 ? { details: { violations } } : {}),
+    ...detailsOf(info.metadata, violations),
   });
+}
+
+/** What ErrorInfo can carry of the details: its metadata are texts. */
+function textDetails({ details = {} }: ParleyError): { [key: string]: string } {
+  const texts = Object.entries(details).filter(
+    (entry): entry is [string, string] => typeof entry[1] === "string",
+  );
+  return Object.fromEntries(texts);
+}
+
+function detailsOf(metadata: { [key: string]: string }, violations: Violation[]) {
+  const { requestId: _, ...texts } = metadata;
+  const details = { ...texts, ...(violations.length > 0 ? { violations } : {}) };
+  return Object.keys(details).length > 0 ? { details: details as { [key: string]: JsonValue } } : {};
 }

@@ -28,7 +28,9 @@ export class ReplyCharge {
   /** Sees an event of the reply; the last one settles. */
   note(event: A2AMessage): void {
     const { body } = event;
-    if (body.case === "delta") this.#tokensSeen += tokensOfText(body.value);
+    // What came before belongs to a model that failed: that is not the caller's to pay.
+    if (body.case === "restart") this.#tokensSeen = 0;
+    else if (body.case === "delta") this.#tokensSeen += tokensOfText(body.value);
     else if (body.case === "content") this.#settle(tokensUsed(event));
     else if (body.case === "error" || body.case === "status") this.#settle(this.#known());
   }

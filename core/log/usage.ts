@@ -50,11 +50,16 @@ export interface UsageRow {
   /** Of the replies, where no provider counted: to be added for the whole. */
   readonly estimatedInputTokens: number;
   readonly estimatedOutputTokens: number;
-  /** Calls of models that did not give the reply. */
+  /** Calls of models that failed. */
   readonly failedAttempts: number;
   /** Of the failed calls, counted or estimated; not among the replies' tokens. */
   readonly failedInputTokens: number;
   readonly failedOutputTokens: number;
+  /** Calls of models that were cut off: by a cancel, by a deadline, because another model was faster. */
+  readonly abandonedAttempts: number;
+  /** Of those, mostly estimated; in no other count. */
+  readonly abandonedInputTokens: number;
+  readonly abandonedOutputTokens: number;
 }
 
 /** Closed set: nothing that a caller sends becomes SQL. */
@@ -65,6 +70,10 @@ const GROUP_COLUMNS = {
   key: { name: "keyId", expression: "key_id" },
 } as const satisfies Record<UsageGrouping, { name: keyof UsageRow; expression: string }>;
 
+/** Outcomes of attempts that the model did not cause, and of those that were no call at all. */
+const ABANDONED = "('canceled', 'abandoned')";
+const NOT_CALLED = "('circuit-open', 'host-busy')";
+
 /** Every row of both tables within the time, with the columns that are counted. */
 const FACTS = `
   SELECT created_at, model, key_id, role, degraded, error_code, input_tokens, output_tokens,
@@ -74,10 +83,12 @@ const FACTS = `
    WHERE tenant_id = $1 AND created_at >= to_timestamp($2::float8 / 1000)
      AND created_at < to_timestamp($3::float8 / 1000)
   UNION ALL
-  SELECT created_at, model, key_id, 'attempt', NULL, NULL, input_tokens, output_tokens, false, agent_id
+  SELECT created_at, model, key_id, CASE WHEN outcome IN ${ABANDONED} THEN 'abandoned' ELSE 'attempt' END,
+         NULL, NULL, input_tokens, output_tokens, false, agent_id
     FROM model_attempts
    WHERE tenant_id = $1 AND created_at >= to_timestamp($2::float8 / 1000)
-     AND created_at < to_timestamp($3::float8 / 1000) AND outcome <> 'answered'`;
+     AND created_at < to_timestamp($3::float8 / 1000)
+     AND outcome <> 'answered' AND outcome NOT IN ${NOT_CALLED}`;
 
 // Counts leave the database as float8: it is a JavaScript number with every driver.
 const COUNTS = `
@@ -91,7 +102,10 @@ const COUNTS = `
   ${sum("output_tokens", "role = 'agent' AND estimated")} AS "estimatedOutputTokens",
   (count(*) FILTER (WHERE role = 'attempt'))::float8 AS "failedAttempts",
   ${sum("input_tokens", "role = 'attempt'")} AS "failedInputTokens",
-  ${sum("output_tokens", "role = 'attempt'")} AS "failedOutputTokens"`;
+  ${sum("output_tokens", "role = 'attempt'")} AS "failedOutputTokens",
+  (count(*) FILTER (WHERE role = 'abandoned'))::float8 AS "abandonedAttempts",
+  ${sum("input_tokens", "role = 'abandoned'")} AS "abandonedInputTokens",
+  ${sum("output_tokens", "role = 'abandoned'")} AS "abandonedOutputTokens"`;
 
 /**
  * Counts. Rows come in the order of their groups: days first to last, names A to Z, null last.

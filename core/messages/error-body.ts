@@ -14,6 +14,7 @@ export function errorMessageBody(
     message: error.message,
     requestId,
     retryAfterSeconds: retryAfterSecondsOf(error) ?? 0,
+    reason: error.reason ?? "",
     ...(error.details === undefined ? {} : { details: error.details as JsonObject }),
   });
   return { case: "error", value };

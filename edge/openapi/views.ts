@@ -105,6 +105,9 @@ const usageRowSchema = z.object({
   failedAttempts: count,
   failedInputTokens: count,
   failedOutputTokens: count,
+  abandonedAttempts: count,
+  abandonedInputTokens: count,
+  abandonedOutputTokens: count,
 });
 
 export const usageSchema = z.object({ from: time, to: time, usage: z.array(usageRowSchema) });

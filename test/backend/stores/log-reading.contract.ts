@@ -53,6 +53,10 @@ export function logReadingContract(client: () => SqlClient): void {
           attempts: [
             { model: "openai/a", outcome: "timeout", durationMs: 5, inputTokens: 3, outputTokens: 1 },
             { model: "openai/b", outcome: "overloaded", durationMs: 5 },
+            { model: "openai/c", outcome: "canceled", durationMs: 5, inputTokens: 5, outputTokens: 6 },
+            { model: "openai/c", outcome: "abandoned", durationMs: 5, inputTokens: 1, outputTokens: 0 },
+            { model: "openai/b", outcome: "circuit-open", durationMs: 0 },
+            { model: "openai/b", outcome: "host-busy", durationMs: 0 },
           ],
         }),
         ...turn("4", monday + DAY_MS, { content: null, errorCode: "canceled" }, { receiverId: "echo" }),
@@ -62,7 +66,7 @@ export function logReadingContract(client: () => SqlClient): void {
       ]),
     );
 
-    it("counts one tenant's messages, replies, tokens and failed attempts within the time", async () => {
+    it("counts one tenant's messages, replies, tokens, failed and abandoned attempts within the time", async () => {
       expect(await usage({})).toEqual([
         {
           messages: 4,
@@ -76,6 +80,9 @@ export function logReadingContract(client: () => SqlClient): void {
           failedAttempts: 2,
           failedInputTokens: 3,
           failedOutputTokens: 1,
+          abandonedAttempts: 2,
+          abandonedInputTokens: 6,
+          abandonedOutputTokens: 6,
         },
       ]);
     });
@@ -103,6 +110,7 @@ export function logReadingContract(client: () => SqlClient): void {
       expect(await usage({ groupBy: ["model"] })).toMatchObject([
         { model: "openai/a", replies: 2, failedAttempts: 1, failedInputTokens: 3 },
         { model: "openai/b", replies: 0, failedAttempts: 1, failedInputTokens: 0 },
+        { model: "openai/c", failedAttempts: 0, abandonedAttempts: 2, abandonedInputTokens: 6 },
         { model: "preset", replies: 1, degraded: 1 },
         { model: null, messages: 4, errors: 1 },
       ]);

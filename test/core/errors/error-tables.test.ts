@@ -13,7 +13,7 @@ describe("the error tables", () => {
       const error = new ParleyError(code, "what was wrong", {
         reason: "some-reason",
         retryAfterMs: 1_500,
-        details: { violations },
+        details: { violations, providerCode: "content_filter" },
       });
       const connectError = toConnectError(error, "request-1");
       expect(connectError.code).toBe(CONNECT_CODE[code]);
@@ -22,7 +22,7 @@ describe("the error tables", () => {
         message: "what was wrong",
         reason: "some-reason",
         retryAfterMs: 1_500,
-        details: { violations },
+        details: { violations, providerCode: "content_filter" },
       });
     },
   );
