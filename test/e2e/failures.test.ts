@@ -69,6 +69,33 @@ describe("a model that fails", () => {
     },
   );
 
+  it("by refusing the content is told to the caller as an error, with the provider's code", async () => {
+    const receiverId = await setChain(gateway, ["content-policy", "healthy"]);
+    const { status, body } = await ask(gateway, { ...question, receiverId });
+    expect(status).toBe(400);
+    expect(body.error).toMatchObject({
+      code: "failed_precondition",
+      reason: "content-policy",
+      details: { providerCode: "content_policy_violation" },
+    });
+    expect(provider.requestsFor("content-policy")).toHaveLength(1);
+  });
+
+  it("by taking less text is told to the caller as its own mistake when no model takes more", async () => {
+    const receiverId = await setChain(gateway, ["context-length", "healthy"]);
+    const { status, body } = await ask(gateway, { ...question, receiverId });
+    expect([status, body.error.code, body.error.reason]).toEqual([400, "invalid_argument", "context-window"]);
+  });
+
+  it("is named, with those that were asked after it, to a caller with the scope for it", async () => {
+    const receiverId = await setChain(gateway, ["status-404", "healthy"]);
+    const { body } = await ask(gateway, { ...question, receiverId });
+    expect(body.metadata.attempts).toMatchObject([
+      { model: "openai/status-404", outcome: "model-not-found" },
+      { model: "openai/healthy", outcome: "answered", usage: body.metadata.usage },
+    ]);
+  });
+
   it("by silence is left after its first-token limit", async () => {
     const receiverId = await setChain(gateway, ["silent", "healthy"], { firstTokenTimeoutMs: 300 });
     const { body } = await ask(gateway, { ...question, receiverId });
