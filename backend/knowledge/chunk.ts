@@ -7,7 +7,12 @@ import { createHash } from "node:crypto";
 /** A value of a document's metadata; lists and objects cannot be filtered by, so there are none. */
 export type MetadataValue = string | number | boolean;
 
-/** What the owner says of a document; every chunk of it carries the same. */
+/** Fields of one document's metadata. */
+export const METADATA_FIELDS_MAX = 64;
+/** Longest text of a chunk, UTF-16 code units: several times what ingestion makes, and what every engine can hold. */
+export const CHUNK_CHARACTERS_MAX = 20_000;
+
+/** What the owner says of a document, at most {@link METADATA_FIELDS_MAX} fields; every chunk of it has the same. */
 export type Metadata = Readonly<Record<string, MetadataValue>>;
 
 /** A piece of a document as it is stored. */
@@ -21,7 +26,7 @@ export interface Chunk {
   readonly title: string;
   /** Path of headings above the piece, outermost first, without the title; may be empty. */
   readonly headings: readonly string[];
-  /** The piece itself, as it stands in the document's text. */
+  /** The piece itself, as it stands in the document's text; at most {@link CHUNK_CHARACTERS_MAX} long. */
   readonly text: string;
   /** Offsets of `text` in the document's text, UTF-16 code units: [startOffset, endOffset). */
   readonly startOffset: number;
