@@ -5,10 +5,13 @@
 import type { Logger } from "pino";
 import type { SqlClient } from "../core/directory/sql-client.ts";
 import { ParleyError } from "../core/errors/parley-error.ts";
+import type { AnswerCache } from "./agents/answer-cache.ts";
 import { ConversationSummarizer } from "./agents/conversation-summarizer.ts";
 import type { ModelAgentDependencies } from "./agents/model-agent.ts";
 import { DurableConversationMemory } from "./stores/durable-conversation-memory.ts";
+import { MemoryAnswerCache } from "./stores/memory-answer-cache.ts";
 import { MemoryConversationStore } from "./stores/memory-conversation-store.ts";
+import { RedisAnswerCache } from "./stores/redis-answer-cache.ts";
 import type { RedisConnection } from "./stores/redis-connection.ts";
 import { RedisConversationStore } from "./stores/redis-conversation-store.ts";
 import { SqlConversationLog } from "./stores/sql-conversation-log.ts";
@@ -49,4 +52,9 @@ export function composeConversations({ client, redis, models, logger, now }: Con
     },
   });
   return { memory, summarizer };
+}
+
+/** Answers that may be given again: in Redis for all backends, else in this process. */
+export function composeAnswerCache(redis: RedisConnection | undefined, now: () => number): AnswerCache {
+  return redis ? new RedisAnswerCache(redis) : new MemoryAnswerCache(now);
 }

@@ -18,7 +18,7 @@ import { AgentService } from "../proto/gen/parley/v1/agent_service_pb.js";
 import { KnowledgeService } from "../proto/gen/parley/v1/knowledge_service_pb.js";
 import { createAgentRunners } from "./agents/agent-runners.ts";
 import type { ModelAgentDependencies } from "./agents/model-agent.ts";
-import { composeConversations } from "./compose-conversations.ts";
+import { composeAnswerCache, composeConversations } from "./compose-conversations.ts";
 import { composeKnowledge } from "./compose-knowledge.ts";
 import type { BackendConfig } from "./config.ts";
 import { MemoryPassageIndex } from "./knowledge/memory-passage-index.ts";
@@ -100,7 +100,7 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     shared: redis && createSharedTasks(redis, config, logger),
     logger,
     run: createRunTurn({
-      runners: createAgentRunners(models),
+      runners: createAgentRunners({ ...models, cache: composeAnswerCache(redis, monotonicNow) }),
       memory,
       summarizer,
       recorder,

@@ -16,6 +16,8 @@ export interface AgentTurn {
   readonly history: readonly EarlierTurn[];
   /** What was said before that. */
   readonly summary?: ConversationSummary | undefined;
+  /** More may have been said than history and summary tell. */
+  readonly isHistoryIncomplete?: boolean | undefined;
   /** The sender's own instructions, below those of the agent; empty when there are none. */
   readonly instructions: string;
   /** What the sender asks of the models; laid over the agent's own. */

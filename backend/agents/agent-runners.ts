@@ -1,21 +1,29 @@
 /** Finds who answers for an agent, by the kind of its configuration. */
 import type { Agent } from "../../core/directory/agent.ts";
 import type { AgentRunner } from "./agent-runner.ts";
+import type { AnswerCache } from "./answer-cache.ts";
+import { type AnswerFlights, createCachedAgent } from "./cached-agent.ts";
 import { createEchoAgent } from "./echo-agent.ts";
 import { createModelAgent, type ModelAgentDependencies } from "./model-agent.ts";
 
 /** Gives the runner for an agent. */
 export type AgentRunners = (agent: Agent) => AgentRunner;
 
+/** What runners work with. */
+export type AgentDependencies = ModelAgentDependencies & { readonly cache: AnswerCache };
+
 /** Runners for every kind of agent that the backend answers for. */
-export function createAgentRunners(dependencies: ModelAgentDependencies): AgentRunners {
+export function createAgentRunners(dependencies: AgentDependencies): AgentRunners {
   const echo = createEchoAgent();
+  const flights: AnswerFlights = new Map();
   return ({ config }) => {
     switch (config.kind) {
       case "echo":
         return echo;
       case "model":
-        return createModelAgent(config, dependencies);
+        return config.cache
+          ? createCachedAgent(createModelAgent(config, dependencies), config, { ...dependencies, flights })
+          : createModelAgent(config, dependencies);
     }
   };
 }

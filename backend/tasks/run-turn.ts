@@ -59,6 +59,7 @@ export function createRunTurn(options: RunTurnOptions): RunTask {
       ...{ agent, content, deadline, requestId },
       history: given ?? remembered.exchanges.flatMap(({ turns }) => turns),
       summary: remembered.summary,
+      isHistoryIncomplete: remembered.isIncomplete,
       instructions: message.history?.instructions ?? "",
       parameters: givenParameters(message),
       onAttempt: (attempt: ModelAttempt) => task.attempts.push(attempt),
