@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { requireScope } from "../../core/auth/require-scope.ts";
-import { ParleyError } from "../../core/errors/parley-error.ts";
+import { type JsonValue, ParleyError } from "../../core/errors/parley-error.ts";
 import { expandText, requireContent } from "../../core/messages/envelope.ts";
 import type { Clock } from "../../core/resilience/deadline.ts";
 import {
@@ -21,6 +21,11 @@ import { principalOf, type VerifiedCaller } from "./caller.ts";
 import { converse } from "./conversation.ts";
 import { LiveCaller } from "./live-caller.ts";
 import type { Validate } from "./validate.ts";
+
+/** Of a call's time, for its turn's end to be recorded and to reach the caller. */
+const LAST_WORD_MS_MAX = 250;
+/** Of short calls, no more than this part. */
+const LAST_WORD_SHARE = 0.1;
 
 /** What the service works with. */
 export interface AgentServiceOptions {
@@ -78,14 +83,14 @@ export function createAgentService({
     async processMessage(message, context) {
       const caller = principalOf(context);
       await admit(caller);
-      const task = await accept(message, caller, { budgetMs: context.timeoutMs() });
+      const task = await accept(message, caller, { budgetMs: turnBudgetMs(context) });
       return lastEventOf(task, context.signal);
     },
 
     async *streamReply(message, context) {
       const caller = principalOf(context);
       await admit(caller);
-      const task = await accept(message, caller, { budgetMs: context.timeoutMs() });
+      const task = await accept(message, caller, { budgetMs: turnBudgetMs(context) });
       yield* whileVerified(context, (_, signal) => task.events.follow(0, signal));
     },
 
@@ -161,6 +166,12 @@ export function createAgentService({
   }
 }
 
+/** A turn whose time is up ends before its call does: the caller still learns of it, and of what it has cost. */
+function turnBudgetMs(context: HandlerContext): number | undefined {
+  const callMs = context.timeoutMs();
+  return callMs === undefined ? undefined : callMs - Math.min(LAST_WORD_MS_MAX, callMs * LAST_WORD_SHARE);
+}
+
 function cancelTask(task: Task): void {
   if (!task.events.ended) task.cancel();
 }
@@ -168,13 +179,26 @@ function cancelTask(task: Task): void {
 /** The reply of a task, once it has one; its failure as an error. */
 async function lastEventOf(task: Task, signal: AbortSignal): Promise<A2AMessage> {
   const last = await lastOf(task, signal);
-  if (task.failure) throw task.failure;
+  if (task.failure) throw withUsage(task.failure, last.metadata?.["usage"]);
   return last;
 }
 
 async function firstOf(task: Task, signal: AbortSignal): Promise<A2AMessage> {
   for await (const event of task.events.follow(0, signal)) return event;
   throw new Error("a task ended without an event");
+}
+
+/** A failed call says what it has cost, as a stream's last event does. */
+function withUsage(failure: ParleyError, usage: JsonValue | undefined): ParleyError {
+  if (usage === undefined) return failure;
+  const { code, message, reason, retryable, retryAfterMs, cause } = failure;
+  return new ParleyError(code, message, {
+    retryable,
+    cause,
+    ...(reason !== undefined && { reason }),
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+    details: { ...failure.details, usage },
+  });
 }
 
 async function lastOf(task: Task, signal: AbortSignal): Promise<A2AMessage> {

@@ -23,6 +23,7 @@ import type { ModelAttempt } from "../llm/answer-event.ts";
 import { eventEnvelope, isLastEvent } from "./event-envelope.ts";
 import type { EventGate } from "./event-gate.ts";
 import { EventLog, type LostEvents } from "./event-log.ts";
+import { type FailedTask, failureCost } from "./failure-cost.ts";
 import type { TaskRecord } from "./task-ledger.ts";
 
 /** What a task is made of. */
@@ -55,6 +56,8 @@ export class Task {
   readonly #envelope: ReturnType<typeof eventEnvelope>;
   #failure: ParleyError | undefined;
   #discardAfterSequence = 1;
+  /** The text of the attempt under way. */
+  #text = "";
   #ending = false;
   #isLost = false;
   #cancelElsewhere: (() => void) | undefined;
@@ -157,11 +160,13 @@ export class Task {
 
   /** The next piece of the reply's text; wait for what it returns, if anything, before the next one. */
   delta(text: string): Promise<void> | undefined {
+    this.#text += text;
     return this.#show({ case: "delta", value: text });
   }
 
   /** The pieces since the reply began are void. */
   restart(reason: string): Promise<void> | undefined {
+    this.#text = "";
     const discardAfterSequence = this.#discardAfterSequence;
     const shown = this.#show({ case: "restart", value: { discardAfterSequence, reason } });
     this.#discardAfterSequence = this.events.sequence + (shown ? 1 : 0);
@@ -231,10 +236,17 @@ export class Task {
     if (this.#ending || this.#isLost) return;
     this.#ending = true;
     event.sequence = this.events.sequence + 1;
+    if (failure) event.metadata = { usage: failureCost(this.#failed()) };
     const mayRunAgain = failure !== undefined && RUN_AGAIN_AFTER.includes(failure.code);
     if (this.gate && !(await this.gate.end(event, mayRunAgain))) return;
     this.#failure = failure;
     this.events.append(event, true);
+  }
+
+  /** An attempt that failed by itself is among the attempts; one that was stopped is not. */
+  #failed(): FailedTask {
+    const { message, attempts, signal } = this;
+    return { message, attempts, cutText: signal.aborted ? this.#text : "" };
   }
 
   #event(body: EventBody): A2AMessage {

@@ -1,7 +1,7 @@
 /**
  * The Connect/gRPC table of the closed error set, both ways. An error travels with google.rpc details:
- * ErrorInfo (reason, request id, and those of the details that are texts), RetryInfo (retry delay), BadRequest
- * (violations).
+ * ErrorInfo (reason, request id, those of the details that are texts, and what the call has cost), RetryInfo (retry
+ * delay), BadRequest (violations).
  */
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
@@ -50,6 +50,9 @@ const ERROR_CODE = {
   [Code.Unknown]: "internal",
 } as const satisfies Record<Code, ErrorCode>;
 
+/** Tokens that a failed call has cost, as carried in `details.usage`. */
+const USAGE_FIELDS = ["inputTokens", "outputTokens"] as const;
+
 /** A violation of a message's shape, as carried in `details.violations`. */
 interface Violation {
   field: string;
@@ -67,7 +70,7 @@ export function toConnectError(error: unknown, requestId: string): ConnectError 
     value: {
       reason: (parleyError.reason ?? parleyError.code).toUpperCase().replaceAll("-", "_"),
       domain: ERROR_DOMAIN,
-      metadata: { ...textDetails(parleyError), requestId },
+      metadata: { ...textDetails(parleyError), ...usageAsText(parleyError.details?.["usage"]), requestId },
     },
   });
   if (parleyError.retryAfterMs !== undefined) {
@@ -119,8 +122,21 @@ function textDetails({ details = {} }: ParleyError): { [key: string]: string } {
   return Object.fromEntries(texts);
 }
 
+/** The counts of a usage as texts. */
+function usageAsText(usage: JsonValue | undefined): { [key: string]: string } {
+  if (typeof usage !== "object" || usage === null || Array.isArray(usage)) return {};
+  return Object.fromEntries(USAGE_FIELDS.map((field) => [field, String(usage[field] ?? 0)]));
+}
+
 function detailsOf(metadata: { [key: string]: string }, violations: Violation[]) {
-  const { requestId: _, ...texts } = metadata;
-  const details = { ...texts, ...(violations.length > 0 ? { violations } : {}) };
+  const { requestId: _, inputTokens, outputTokens, ...texts } = metadata;
+  const usage = Object.entries({ inputTokens, outputTokens }).flatMap(([field, count]): [string, number][] =>
+    /^\d{1,15}$/.test(count ?? "") ? [[field, Number(count)]] : [],
+  );
+  const details = {
+    ...texts,
+    ...(violations.length > 0 ? { violations } : {}),
+    ...(usage.length > 0 ? { usage: Object.fromEntries(usage) } : {}),
+  };
   return Object.keys(details).length > 0 ? { details: details as { [key: string]: JsonValue } } : {};
 }

@@ -31,8 +31,16 @@ export function tokensOfMessage({ body, history }: A2AMessage): number {
 
 /** Tokens in and out that a reply says it has cost; 0 when it names none, as replies without a model do. */
 export function tokensUsed(reply: A2AMessage): number {
-  const usage = reply.metadata?.["usage"];
-  if (typeof usage !== "object" || usage === null || Array.isArray(usage)) return 0;
+  return usageTokens(reply.metadata?.["usage"]) ?? 0;
+}
+
+/** Tokens in and out of a `usage`, as replies and failures carry it; undefined for anything else. */
+export function usageTokens(usage: unknown): number | undefined {
+  if (typeof usage !== "object" || usage === null || Array.isArray(usage)) return undefined;
+  return countsOf(usage as Record<string, unknown>);
+}
+
+function countsOf(usage: Record<string, unknown>): number {
   return count(usage["inputTokens"]) + count(usage["outputTokens"]);
 }
 

@@ -1,22 +1,23 @@
 /**
  * What one message has cost its caller, as far as who follows its reply gets to know it, settled once:
  *
- * - answered: what the reply says;
- * - failed: the prompt and the text that came, or nothing when none came;
- * - the caller has left, or its time is up: the turn goes on without it and goes on costing, so all that was reserved
- *   stays charged, or what came if that is more. Leaving early is not a way to be answered for nothing.
+ * - answered, or failed with a word on its cost: what the reply, or the failure, says;
+ * - failed without one: the prompt and the text that came, or nothing when none came;
+ * - nobody knows, because whoever followed the reply had to leave it: all that was reserved stays charged, or what came
+ *   if that is more.
  */
-
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { ParleyError } from "../errors/parley-error.ts";
 import type { Reservation } from "./admission.ts";
-import { tokensOfMessage, tokensOfText, tokensUsed } from "./estimate-tokens.ts";
+import { tokensOfMessage, tokensOfText, tokensUsed, usageTokens } from "./estimate-tokens.ts";
 
 /** Follows the events of a reply, and settles its reservation. */
 export class ReplyCharge {
   readonly #reservation: Reservation;
   readonly #promptTokens: number;
   readonly #inBackground: (work: Promise<unknown>) => void;
+  /** Whether somebody follows the reply to its end, whoever else leaves. */
+  isFollowed = false;
   #tokensSeen = 0;
 
   constructor(reservation: Reservation, message: A2AMessage, inBackground: (work: Promise<unknown>) => void) {
@@ -32,17 +33,25 @@ export class ReplyCharge {
     if (body.case === "restart") this.#tokensSeen = 0;
     else if (body.case === "delta") this.#tokensSeen += tokensOfText(body.value);
     else if (body.case === "content") this.#settle(tokensUsed(event));
-    else if (body.case === "error" || body.case === "status") this.#settle(this.#known());
+    else if (body.case === "error" || body.case === "status") {
+      this.#settle(usageTokens(event.metadata?.["usage"]) ?? this.#known());
+    }
   }
 
   /** There will be no reply. */
-  fail({ code }: ParleyError): void {
-    if (code === "canceled" || code === "deadline_exceeded") this.leave();
+  fail({ code, details }: ParleyError): void {
+    const tokens = usageTokens(details?.["usage"]);
+    if (tokens !== undefined) this.#settle(tokens);
+    else if (code === "canceled" || code === "deadline_exceeded") this.#abandon();
     else this.#settle(this.#known());
   }
 
-  /** Nobody waits for the reply any more; nothing happens when it has been settled. */
+  /** The caller waits no more; nothing happens when the reply is followed without it, or has been settled. */
   leave(): void {
+    if (!this.isFollowed) this.#abandon();
+  }
+
+  #abandon(): void {
     this.#settle(Math.max(this.#reservation.tokens, this.#known()));
   }
 

@@ -1,5 +1,6 @@
 /** The OpenAI-compatible surface: `POST /v1/chat/completions`, `GET /v1/models`, `GET /v1/models/{id}`. */
 import type { Context } from "hono";
+import { abortable } from "../../core/directory/abortable.ts";
 import type { Agent } from "../../core/directory/agent.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
@@ -9,9 +10,11 @@ import { type CompletionRequest, checkCompletionRequest } from "../completions/c
 import { completionStream, dataEvent } from "../completions/completion-stream.ts";
 import { openaiErrorBody } from "../completions/openai-error.ts";
 import { findReachableAgent } from "../routing/find-reachable-agent.ts";
-import { backendCall, noteReply } from "./backend-call.ts";
+import { withPresetReply } from "../routing/with-preset-reply.ts";
+import { noteReply } from "./backend-call.ts";
+import { chargedEvents, outlivingCall } from "./charged-events.ts";
 import type { EdgeEnv } from "./edge-env.ts";
-import { failedReply, takeMessage, type Work, wholeReply } from "./message-route.ts";
+import { takeMessage, type Work, wholeReply } from "./message-route.ts";
 import { KEEP_ALIVE_COMMENT, KEEP_ALIVE_MS, pulledStream } from "./pulled-stream.ts";
 import { readJsonBody } from "./read-input.ts";
 import { setReplyHeaders } from "./reply-headers.ts";
@@ -60,10 +63,10 @@ async function streamCompletion(
 ): Promise<Response> {
   const task = new TaskStop(c);
   let reply: A2AMessage | undefined;
+  const events = c.get("composition").backend.streamReply(work.message, outlivingCall(c));
   const pieces = completionStream({
-    events: watched(c.get("composition").backend.streamReply(work.message, backendCall(c)), (event) => {
+    events: watched(chargedEvents(c, work.charge, events), (event) => {
       task.note(event);
-      work.charge.note(event);
       noteReply(c.get("access"), event);
       if (event.body.case === "content") reply = event;
     }),
@@ -73,12 +76,14 @@ async function streamCompletion(
   });
   const fail = (failure: unknown) => {
     task.stop();
-    return failedReply(failure, work);
+    return withPresetReply(failure, work.route.agent);
   };
   const first = pieces.next();
-  const begun = await withinMs(first, BEGIN_MS).catch((failure: unknown) => {
-    throw fail(failure);
-  });
+  const begun = await withinMs(abortable(first, c.get("abort").signal), BEGIN_MS).catch(
+    (failure: unknown) => {
+      throw fail(failure);
+    },
+  );
   // Of an answer that is whole already, its headers can say more.
   if (reply) setReplyHeaders(c, reply);
   let next: Promise<IteratorResult<string>> | undefined = begun ? undefined : first;

@@ -1,7 +1,7 @@
 /** `POST /api/v1/a2a/message`: a message in; out its reply as JSON or as server-sent events, or its task at once. */
 import { create } from "@bufbuild/protobuf";
 import type { Context } from "hono";
-import { type ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
+import { abortable } from "../../core/directory/abortable.ts";
 import type { ReplyCharge } from "../../core/limits/reply-charge.ts";
 import { envelopeFromJsonText, envelopeToJson } from "../../core/messages/envelope.ts";
 import { TaskSchema, TaskState } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
@@ -10,6 +10,7 @@ import { admitMessage } from "../routing/admit-message.ts";
 import { type Route, routeMessage } from "../routing/route-message.ts";
 import { withPresetReply } from "../routing/with-preset-reply.ts";
 import { backendCall, noteReply } from "./backend-call.ts";
+import { chargedEvents, chargedReply, outlivingCall } from "./charged-events.ts";
 import type { EdgeEnv } from "./edge-env.ts";
 import { reserveTokens, runInBackground } from "./limit.ts";
 import { prefersAsync } from "./preference.ts";
@@ -55,19 +56,12 @@ export async function takeMessage(c: Context<EdgeEnv>, message: A2AMessage): Pro
 /** The whole reply, charged and noted. @throws ParleyError as the caller gets it */
 export async function wholeReply(c: Context<EdgeEnv>, work: Work): Promise<A2AMessage> {
   const { backend } = c.get("composition");
-  const reply = await backend.processMessage(work.message, backendCall(c)).catch((failure: unknown) => {
-    throw failedReply(failure, work);
+  const answer = backend.processMessage(work.message, outlivingCall(c));
+  const reply = await chargedReply(c, work.charge, answer).catch((failure: unknown) => {
+    throw withPresetReply(failure, work.route.agent);
   });
-  work.charge.note(reply);
   noteReply(c.get("access"), reply);
   return reply;
-}
-
-/** A failure in place of a reply, charged. */
-export function failedReply(failure: unknown, { route, charge }: Work): ParleyError {
-  const error = withPresetReply(failure, route.agent);
-  charge.fail(error);
-  return error;
 }
 
 async function replyWithJson(c: Context<EdgeEnv>, work: Work): Promise<Response> {
@@ -77,19 +71,19 @@ async function replyWithJson(c: Context<EdgeEnv>, work: Work): Promise<Response>
 }
 
 async function replyWithEvents(c: Context<EdgeEnv>, work: Work): Promise<Response> {
-  const { message, charge } = work;
-  const events = c.get("composition").backend.streamReply(message, backendCall(c));
+  const { message, charge, route } = work;
+  const reply = c.get("composition").backend.streamReply(message, outlivingCall(c));
+  const events = chargedEvents(c, charge, reply);
   // Until the first event is there, a failure is an answer of its own, with its status.
-  const first = await events.next().catch((failure: unknown) => {
-    throw failedReply(failure, work);
+  const first = await abortable(events.next(), c.get("abort").signal).catch((failure: unknown) => {
+    throw withPresetReply(failure, route.agent);
   });
   if (first.done) throw new Error("a reply stream ended without an event");
   const { receiverId, senderId, contextId, messageId } = message;
   return answerWithEvents(c, {
     first: first.value,
     events,
-    onEvent: (event) => charge.note(event),
-    toError: (failure) => failedReply(failure, work),
+    toError: (failure) => withPresetReply(failure, route.agent),
     about: { senderId: receiverId, receiverId: senderId, contextId, inReplyTo: messageId },
   });
 }
@@ -98,7 +92,9 @@ async function replyWithEvents(c: Context<EdgeEnv>, work: Work): Promise<Respons
 async function replyWithTask(c: Context<EdgeEnv>, work: Work): Promise<Response> {
   const { backend } = c.get("composition");
   const accepted = await backend.startReply(work.message, backendCall(c)).catch((failure: unknown) => {
-    throw failedReply(failure, work);
+    const error = withPresetReply(failure, work.route.agent);
+    work.charge.fail(error);
+    throw error;
   });
   chargeInBackground(c, work, accepted);
   const { taskId: id, contextId, createdAt, sequence } = accepted;
@@ -117,16 +113,8 @@ function chargeInBackground(c: Context<EdgeEnv>, { charge }: Work, { taskId, seq
   const { backend } = c.get("composition");
   const release = c.get("lifetime").hold();
   const follow = async () => {
-    const events = backend.resumeReply({ taskId, afterSequence: sequence }, backendCall(c));
-    for await (const event of events) {
-      charge.note(event);
-      noteReply(c.get("access"), event);
-    }
+    const events = backend.resumeReply({ taskId, afterSequence: sequence }, outlivingCall(c));
+    for await (const event of chargedEvents(c, charge, events)) noteReply(c.get("access"), event);
   };
-  runInBackground(
-    c,
-    follow()
-      .catch((failure: unknown) => charge.fail(toParleyError(failure)))
-      .finally(release),
-  );
+  runInBackground(c, follow().finally(release));
 }

@@ -49,6 +49,16 @@ describe("the error tables", () => {
     expect(error.message).not.toContain("10.0.0.7");
   });
 
+  it("carry over gRPC what a failed call has cost, and take nothing else for it", () => {
+    const usage = { inputTokens: 12, outputTokens: 0 };
+    const violations = [{ field: "f", description: "is wrong" }];
+    const error = new ParleyError("internal", "", { details: { usage, violations } });
+    expect(fromConnectError(toConnectError(error, "r")).details).toEqual({ usage, violations });
+    const strange = new ParleyError("internal", "", { details: { usage: { inputTokens: "1e9", x: 1 } } });
+    expect(fromConnectError(toConnectError(strange, "r")).details).toEqual({ usage: { outputTokens: 0 } });
+    expect(fromConnectError(toConnectError(new ParleyError("internal", ""), "r")).details).toBeUndefined();
+  });
+
   it("round the time to come back up to whole seconds", () => {
     const error = new ParleyError("unavailable", "", { retryAfterMs: 1 });
     expect(errorBody(error, "r").error.retryAfterSeconds).toBe(1);

@@ -195,27 +195,32 @@ describe("a client that goes away", () => {
     };
   });
 
-  it("in the middle of a stream ends the call to the backend", async () => {
-    const answer = await edge.post(HELLO, SSE);
+  const BRIEF = { "parley-timeout-ms": "600" };
+
+  it("in the middle of a stream ends the request, and with the request's time the call to the backend", async () => {
+    const answer = await edge.post(HELLO, { headers: { ...SSE.headers, ...BRIEF } });
     const reader = answer.body?.getReader();
     await reader?.read();
     expect(backend.calls[0]?.signal.aborted).toBe(false);
     await reader?.cancel();
+    expect(backend.calls[0]?.signal.aborted).toBe(false);
+    expect(edge.lines).toHaveLength(1);
     await eventually(() => backend.calls[0]?.signal.aborted === true);
     expect(edge.lines).toHaveLength(1);
     expect(edge.lines[0]).toMatchObject({ level: "info", code: "canceled" });
   });
 
-  it.each([SSE, {}])("before there is an answer ends the call too (%j)", async (init) => {
+  it.each([SSE.headers, {}])("before there is an answer ends the request too (%j)", async (headers) => {
     backend.script.streamReply = async function* (message, { signal }) {
       await untilAborted(signal);
       yield message;
     };
     const client = new AbortController();
-    const pending = edge.post(HELLO, { ...init, signal: client.signal });
+    const pending = edge.post(HELLO, { headers: { ...headers, ...BRIEF }, signal: client.signal });
     await eventually(() => backend.calls.length === 1);
     client.abort();
     expect((await pending).status).toBe(499);
+    expect(backend.calls[0]?.signal.aborted).toBe(false);
     await eventually(() => backend.calls[0]?.signal.aborted === true);
     expect(backend.calls).toHaveLength(1);
   });

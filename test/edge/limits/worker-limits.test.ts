@@ -8,6 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { toConnectError } from "../../../core/errors/connect-errors.ts";
 import { ParleyError } from "../../../core/errors/parley-error.ts";
 import type { TenantLimits } from "../../../core/limits/limits.ts";
+import type { A2AMessage } from "../../../proto/gen/parley/v1/agent_service_pb.js";
 import type { WorkerBundle } from "../../../scripts/wrangler.ts";
 import { startRedis, type TestRedis } from "../../support/redis.ts";
 import { requirement } from "../../support/requirements.ts";
@@ -21,7 +22,6 @@ import {
   replyTo,
   type ScriptedBackend,
   startScriptedBackend,
-  untilAborted,
 } from "../support/scripted-backend.ts";
 
 const PARALLEL = 50;
@@ -207,24 +207,44 @@ describe.each(LIMITERS)("limits on %s", (limiter) => {
     expect((await post(limiter, apiKey)).status).toBe(429);
   });
 
-  it("keep charged what was set aside for a caller that leaves: its turn goes on", async () => {
-    const { apiKey } = await keyWith({ tokensPerMinute: 300 });
-    backend.script.processMessage = async (message, { signal }) => {
-      await untilAborted(signal);
-      return message;
+  it.each([
+    ...(["application/json", "text/event-stream"] as const).flatMap((accept) =>
+      (["answered", "failed"] as const).map((end) => [accept, end] as const),
+    ),
+  ])("charge a caller of %s that leaves what its reply costs in the end (%s)", async (accept, end) => {
+    const { apiKey } = await keyWith({ tokensPerMinute: 6_000 });
+    const gate = Promise.withResolvers<void>();
+    const usage = { inputTokens: 1_000, outputTokens: 2_000 };
+    const finish = async (message: A2AMessage) => {
+      await gate.promise;
+      if (end === "answered") return { ...replyTo(message, "hello"), sequence: 2, metadata: { usage } };
+      throw toConnectError(new ParleyError("internal", "no", { details: { usage } }), "request-1");
+    };
+    backend.script.processMessage = finish;
+    backend.script.streamReply = async function* (message) {
+      yield answerTo(message, { sequence: 1, body: { case: "accepted", value: {} as never } });
+      yield await finish(message);
     };
     const socket = connect(Number(new URL(workerOf(limiter).url).port), "127.0.0.1");
     await once(socket, "connect");
     const body = JSON.stringify({ receiverId: "assistant", text: "hello" });
     const head = [
       ...["POST /api/v1/a2a/message HTTP/1.1", "host: edge", `authorization: Bearer ${apiKey}`],
-      ...["content-type: application/json", `content-length: ${body.length}`],
+      ...[`accept: ${accept}`, "content-type: application/json", `content-length: ${body.length}`],
     ];
     socket.write(`${head.join("\r\n")}\r\n\r\n${body}`);
     await eventually(() => backend.calls.length === 1);
     socket.resetAndDestroy();
-    await eventually(() => backend.calls[0]?.signal.aborted === true);
-    expect((await post(limiter, apiKey)).status).toBe(429);
+    await new Promise((resolve) => setTimeout(resolve, 3 * SETTLED_MS));
+    expect(backend.calls[0]?.signal.aborted).toBe(false);
+    const leftMs = performance.now();
+    gate.resolve();
+    await new Promise((resolve) => setTimeout(resolve, 3 * SETTLED_MS));
+    backend.script.processMessage = (message) => replyTo(message, "hello back");
+    const left = await tokensLeft(limiter, apiKey);
+    const refilled = ((performance.now() - leftMs + 1_000) / 60_000) * 6_000;
+    expect(left).toBeGreaterThanOrEqual(6_000 - 3_000 - ESTIMATE);
+    expect(left).toBeLessThanOrEqual(6_000 - 3_000 - ESTIMATE + refilled);
   });
 
   it("say on every answer what is left, and which limiter it was in the log", async () => {
