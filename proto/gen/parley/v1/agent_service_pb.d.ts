@@ -86,7 +86,8 @@ export declare type A2AMessage = Message<"parley.v1.A2AMessage"> & {
 
   /**
    * Whatever else belongs to the message. From a sender: handed on and recorded, at most 64 fields.
-   * On a reply, set by the server: `model`, `finishReason`, `usage`, `degraded`, `recorded`.
+   * On a reply, set by the server: `model`, `finishReason`, `usage`, `degraded`, `recorded`; `cached` when the answer
+   * was given before, `contextIncomplete` when more may have been said before than the agent was shown.
    *
    * @generated from field: google.protobuf.Struct metadata = 9;
    */
