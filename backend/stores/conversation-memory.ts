@@ -73,7 +73,7 @@ export interface Compaction {
  */
 export interface ConversationMemory {
   /**
-   * The newest exchanges that are kept, all of those that this or another backend has appended. Rejects only with the
+   * The newest exchanges that are kept, all of those that this or another backend has appended, without the turn's own. Rejects only with the
    * reason of `signal`; when everything below it fails, the conversation is empty or short, and says so.
    */
   load(turn: TurnKey, signal: AbortSignal): Promise<Conversation>;

@@ -75,7 +75,8 @@ export class DurableConversationMemory implements ConversationMemory {
     if (!asked.answered) this.#checked.delete(textOf(turn));
     const kept = asked.answered ? asked.value : undefined;
     const isGood = kept && !kept.isSuspect && this.#checked.get(textOf(turn)) === connection;
-    return isGood ? kept : this.#compare(turn, asked, connection, signal);
+    const conversation = isGood ? kept : await this.#compare(turn, asked, connection, signal);
+    return without(conversation, turn.exchangeId);
   }
 
   async append(turn: TurnKey, spoken: SpokenExchange): Promise<number | undefined> {
@@ -134,7 +135,7 @@ export class DurableConversationMemory implements ConversationMemory {
       this.#checked.set(textOf(turn), connection);
       this.#short.delete(textOf(turn));
     }
-    return conversation;
+    return without(conversation, turn.exchangeId);
   }
 
   async #replace(turn: TurnKey, conversation: Conversation, revision: string | undefined): Promise<boolean> {
@@ -199,6 +200,13 @@ export class DurableConversationMemory implements ConversationMemory {
   #connectionNumber(): number {
     return this.#options.connectionNumber?.() ?? 1;
   }
+}
+
+/** A turn that is run a second time, because its first backend died, must not see its own answer. */
+function without(conversation: Conversation, exchangeId: string): Conversation {
+  const { exchanges } = conversation;
+  if (exchanges.every(({ id }) => id !== exchangeId)) return conversation;
+  return { ...conversation, exchanges: exchanges.filter(({ id }) => id !== exchangeId) };
 }
 
 function textOf({ tenantId, contextId }: ConversationKey): string {

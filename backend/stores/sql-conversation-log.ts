@@ -55,7 +55,7 @@ export class SqlConversationLog implements ConversationLog {
     // Newest first: a reply comes before its question.
     for (const row of rows) {
       if (row.role === "agent") {
-        if (row.isAnswer) answers.set(row.taskId, row);
+        if (row.isAnswer && !answers.has(row.taskId)) answers.set(row.taskId, row);
         continue;
       }
       const answer = answers.get(row.taskId);

@@ -71,6 +71,12 @@ export function conversationLogContract(client: () => SqlClient): void {
       expect(await idsOf()).toBe("1 6");
     });
 
+    it("has of a turn that two backends answered the newest answer", async () => {
+      const [, other] = turn("1", { messageId: "r-1-again", content: said("another answer") });
+      await write([...turn("1"), other as LogEntry]);
+      expect((await newest()).map(({ turns }) => turns[1]?.text)).toEqual(["another answer"]);
+    });
+
     it("has nothing of another context, nor of another tenant's context of the same id", async () => {
       await write([
         ...turn("1"),

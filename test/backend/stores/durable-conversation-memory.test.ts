@@ -237,6 +237,17 @@ describe("the memory of conversations", () => {
     expect(await say(key, "c")).toBe("a");
   });
 
+  it("does not show a turn that is run again its own answer, and keeps the one that was there", async () => {
+    const { say, memory, faulty } = setUp();
+    const key = newKey();
+    await say(key, "a", { isNewContext: true });
+    await say(key, "b");
+    expect(await say(key, "b")).toBe("a");
+    faulty.inner = new MemoryConversationStore();
+    expect(await say(key, "b")).toBe("a");
+    expect((await memory.read(key))?.exchanges).toHaveLength(2);
+  });
+
   it("ends the wait, with the signal's reason, when the turn is stopped", async () => {
     const { memory } = setUp();
     const stop = new AbortController();

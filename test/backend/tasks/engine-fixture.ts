@@ -2,6 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { pino } from "pino";
 import type { AgentRunner, AnswerRecord } from "../../../backend/agents/agent-runner.ts";
+import type { ConversationMemory } from "../../../backend/stores/conversation-memory.ts";
 import { createRunTurn } from "../../../backend/tasks/run-turn.ts";
 import type { Task } from "../../../backend/tasks/task.ts";
 import { TaskEngine, type TaskEngineOptions } from "../../../backend/tasks/task-engine.ts";
@@ -69,13 +70,13 @@ export function createRecorder(
 /** An engine whose one agent answers with `runner`. */
 export function createEngine(
   runner: AgentRunner,
-  overrides: Partial<TaskEngineOptions> & { recorder?: TurnRecorder } = {},
+  overrides: Partial<TaskEngineOptions> & { recorder?: TurnRecorder; memory?: ConversationMemory } = {},
 ): TaskEngine {
-  const { recorder = createRecorder(), ...options } = overrides;
+  const { recorder = createRecorder(), memory = createConversationMemory(), ...options } = overrides;
   const monotonicNow = () => performance.now();
   const run = createRunTurn({
     runners: () => runner,
-    memory: createConversationMemory(),
+    memory,
     recorder,
     logger: pino({ level: "silent" }),
     now: monotonicNow,

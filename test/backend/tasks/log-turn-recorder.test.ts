@@ -8,6 +8,7 @@ import { ParleyError } from "../../../core/errors/parley-error.ts";
 import type { LogEntry } from "../../../core/log/message-log.ts";
 import { textContent } from "../../../core/messages/envelope.ts";
 import { PartSchema } from "../../../proto/gen/lf/a2a/v1/a2a_pb.js";
+import { HistorySchema } from "../../../proto/gen/parley/v1/agent_service_pb.js";
 import { message } from "./engine-fixture.ts";
 
 const nowMs = Date.parse("2026-11-22T10:00:00Z");
@@ -102,6 +103,16 @@ describe("the recorder of turns", () => {
     expect(entries).toMatchObject([
       { ...shared, role: "agent", errorCode: "deadline_exceeded", content: { parts: [] }, attempts },
     ]);
+  });
+
+  it("marks both sides of a turn whose sender brought its own history", async () => {
+    const { recorder, task, entries } = newTurn(message("hi", { history: create(HistorySchema) }));
+    await recorder.question(task);
+    await recorder.answer(task, task.reply([], {}), { model: "openai/b" }, 1);
+    expect(entries.map(({ ownHistory }) => ownHistory)).toEqual([true, true]);
+    const plain = newTurn();
+    await plain.recorder.question(plain.task);
+    expect(plain.entries[0]?.ownHistory).toBeUndefined();
   });
 
   it("rejects, and does not throw, for a content that has no JSON form", async () => {
