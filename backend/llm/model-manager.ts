@@ -20,6 +20,10 @@ export const RETRY_WAIT_MS_MAX = 3_000;
 export const RETRY_WAIT_ALONE_MS_MAX = 20_000;
 /** Longest wait for a turn at a busy host while another model could answer. */
 export const GATE_WAIT_MS_MAX = 5_000;
+/** How long a model that is left alone is waited for when there is no other: a blip is over by then. */
+export const LAST_RESORT_WAIT_MS_MAX = 1_500;
+/** Between two looks at whether it may be asked. */
+const LAST_RESORT_LOOK_MS = 50;
 /** Kept of the deadline so that the preset reply can still be delivered and recorded. */
 export const PRESET_RESERVE_MS = 200;
 
@@ -173,12 +177,24 @@ export class ModelManager {
       if (waitMs > RETRY_WAIT_ALONE_MS_MAX || waitMs >= leftMs()) return false;
       await sleep(waitMs, options.signal);
     }
-    const pass = await this.#admit(link, asking, true);
-    if ("why" in pass) return false;
+    const pass = await this.#admitAtLast(link, asking);
+    if (!pass) return false;
     const result: AttemptResult = yield* this.#call(link, pass, asking).events;
     if (result.failure) run.failed(link, result);
     else yield run.answered(link, result.answer);
     return !result.failure;
+  }
+
+  /** Leave to call the only model left, once another request has found it back or it may be tried itself. */
+  async #admitAtLast(link: ModelLink, asking: Asking): Promise<CallPass | undefined> {
+    const { now, sleep, random } = this.#options;
+    const untilMs = now() + Math.min(LAST_RESORT_WAIT_MS_MAX, asking.leftMs());
+    for (;;) {
+      const pass = await this.#admit(link, asking, true);
+      if (!("why" in pass)) return pass;
+      if (pass.why === "busy" || now() >= untilMs) return undefined;
+      await sleep(fullJitterMs(1, BACKOFF, random, LAST_RESORT_LOOK_MS), asking.options.signal);
+    }
   }
 
   #admit(link: ModelLink, { options, run, leftMs }: Asking, lastResort = false): Promise<CallPass | NoPass> {

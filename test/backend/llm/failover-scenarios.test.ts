@@ -114,6 +114,30 @@ describe("the model manager", () => {
     TEST_MS,
   );
 
+  it(
+    "closes the slower connection of a hedged request at once",
+    async () => {
+      const health = new ProviderHealth({ now, random: Math.random });
+      const manager = new ModelManager({ now, random: Math.random, sleep, health });
+      const client = openaiClientSource({ apiKey: "key", baseUrl: wall.baseUrl });
+      const chain = ["slow-60000@hedged", "healthy@hedge"].map((model) => ({
+        model: new OpenaiLanguageModel({ providerId: "openai", model, client, host: "wall" }),
+        parameters: {},
+        ...{ ...LIMITS, firstTokenTimeoutMs: 30_000, totalTimeoutMs: 60_000 },
+      }));
+      const answer = manager.answer({
+        ...{ chain, hedge: { afterMs: 100 }, request: modelRequest("Why?"), presetReply: "Later." },
+        ...{ deadline: Deadline.after(45_000, now), signal: neverAborted() },
+      });
+      for await (const event of answer) {
+        if (event.type !== "text-delta") continue;
+        expect(await wall.double.requestsFor("slow-60000@hedged")[0]?.closed).toBe("early");
+      }
+      expect(await wall.double.requestsFor("healthy@hedge")[0]?.closed).toBe("whole");
+    },
+    TEST_MS,
+  );
+
   it("never gives a fallback a half answer to go on with", () => {
     for (const { body } of wall.double.requests) expect(body.messages.at(-1).role).toBe("user");
   });

@@ -2,7 +2,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { PATIENCE_MS_MIN } from "../../../backend/llm/call-verdict.ts";
 import { ConcurrencyGate } from "../../../backend/llm/concurrency-gate.ts";
-import { GATE_WAIT_MS_MAX, RETRY_WAIT_ALONE_MS_MAX } from "../../../backend/llm/model-manager.ts";
+import {
+  GATE_WAIT_MS_MAX,
+  LAST_RESORT_WAIT_MS_MAX,
+  RETRY_WAIT_ALONE_MS_MAX,
+} from "../../../backend/llm/model-manager.ts";
 import { ProviderHealth } from "../../../backend/llm/provider-health.ts";
 import { ParleyError } from "../../../core/errors/parley-error.ts";
 import { Deadline } from "../../../core/resilience/deadline.ts";
@@ -89,13 +93,23 @@ describe("a model that keeps failing", () => {
     const primary = down();
     const chain = [link(primary, { attemptsMax: 1 })];
     for (let request = 0; request < 3; request += 1) await asked(chain);
-    for (let request = 0; request < 10; request += 1) await asked(chain);
-    const callsAtOnce = primary.requests.length;
-    expect(callsAtOnce).toBe(3);
-    await vi.advanceTimersByTimeAsync(1_000);
-    const both = await Promise.all([asked(chain), asked(chain)]);
-    expect(primary.requests.length).toBe(4);
-    expect(both.every(({ answer }) => answer?.degraded === "preset-reply")).toBe(true);
+    const startedAtMs = now();
+    const all = await Promise.all(Array.from({ length: 50 }, () => asked(chain)));
+    expect(all.every(({ answer }) => answer?.degraded === "preset-reply")).toBe(true);
+    expect(now() - startedAtMs).toBeLessThan(LAST_RESORT_WAIT_MS_MAX + 500);
+    expect(primary.requests.length - 3).toBeGreaterThan(0);
+    expect(primary.requests.length - 3).toBeLessThanOrEqual(2);
+  });
+
+  it("for a moment only does not cost those their answers who have no other", async () => {
+    const scripts: Step[][] = [...Array(4).fill([{ fail: "provider-unavailable" }]), says("Back.")];
+    const chain = [at("a", new ScriptedModel("a/m", ...scripts))];
+    // As many as the retry budget bears; those that come later have not called yet.
+    const early = Array.from({ length: 4 }, () => asked(chain));
+    await vi.advanceTimersByTimeAsync(100);
+    const all = await Promise.all([...early, ...Array.from({ length: 20 }, () => asked(chain))]);
+    expect(changes).toEqual(["a/m@a open", "a/m@a closed"]);
+    expect(all.map(({ answer }) => answer?.text)).toEqual(Array(24).fill("Back."));
   });
 
   it("answers as soon as it is back when there is no other", async () => {
