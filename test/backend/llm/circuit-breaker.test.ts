@@ -166,8 +166,8 @@ describe("an open circuit", () => {
 
 describe("a provider's own word", () => {
   it("pauses all calls for a rate limit, and then lets all through: it is no outage", () => {
-    for (let call = 0; call < 10; call += 1)
-      breaker.enter()?.failed({ retryAfterMs: 2_000, rateLimited: true });
+    const calls = Array.from({ length: 10 }, entered);
+    for (const call of calls) call.failed({ retryAfterMs: 2_000, rateLimited: true });
     expect(breaker.refusal()).toMatchObject({ why: "paused" });
     expect(breaker.enterAsLastResort()).toBeUndefined();
     nowMs += 1_990;

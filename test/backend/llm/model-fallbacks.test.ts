@@ -86,6 +86,16 @@ describe("a text that is too long", () => {
   });
 });
 
+it("a text that is too long gets the preset reply when its fallback is left alone and stays away", async () => {
+  const health = new ProviderHealth({ now, random: () => 0 });
+  const large = at("host", failing("b/large", "model-not-found"));
+  await askedPromptly([large], { health });
+  const fields = { health, contextWindowFallbacks: [link(large, { attemptsMax: 1 })] };
+  const { answer, outcomes } = await askedPromptly([tooLong()], fields);
+  expect(outcomes.slice(0, 2)).toEqual(["a/small context-window", "b/large circuit-open"]);
+  expect(answer?.degraded).toBe("preset-reply");
+});
+
 describe("a content that is not allowed", () => {
   it("is asked of the fallbacks for it, after exactly one try, not of the rest of the chain", async () => {
     const rest = healthy("b/rest");
