@@ -79,6 +79,20 @@ describe("GroupCommitLog", () => {
     ]);
   });
 
+  it("is one write behind and no more: nothing waits for a timer, or for a batch to fill", async () => {
+    const { store, append, delays } = newLog();
+    append("first");
+    await settle();
+    expect(store.batches).toEqual([["first"]]);
+    for (let entry = 0; entry < 150; entry++) {
+      append(`m-${entry}`);
+      await store.end();
+      // What came while one write was under way is on its way as soon as that has ended.
+      expect(store.batches.at(-1)).toEqual([`m-${entry}`]);
+    }
+    expect(delays).toEqual([]);
+  });
+
   it("resolves an append when its batch is written, not before", async () => {
     const { store, append } = newLog();
     let written = false;

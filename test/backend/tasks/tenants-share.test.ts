@@ -1,4 +1,4 @@
-/** Two tenants on one task engine: neither can take the other's room, whatever it sends. */
+/** Tenants side by side on one task engine: neither can take the other's room; and what a task keeps of its agent. */
 import { describe, expect, it } from "vitest";
 import type { AgentRunner } from "../../../backend/agents/agent-runner.ts";
 import { createEchoAgent } from "../../../backend/agents/echo-agent.ts";
@@ -59,6 +59,36 @@ describe("a task engine", () => {
     expect(await engine.find(eve, kept.id)).toBe(kept);
     expect(await engine.find(ann, flood.at(-1)?.id ?? "")).toBe(flood.at(-1));
     await expect(engine.find(ann, flood[0]?.id ?? "")).rejects.toThrow(ParleyError);
+  });
+
+  it("runs a task with the agent as it was accepted with, whatever becomes of the agent meanwhile", async () => {
+    const gate = Promise.withResolvers<void>();
+    const versions: number[] = [];
+    const gated: AgentRunner = {
+      async *answer(turn, signal) {
+        await gate.promise;
+        versions.push(turn.agent.version);
+        yield* echo.answer(turn, signal);
+      },
+    };
+    let version = 1;
+    const changing: Directory = {
+      ...directory,
+      findAgent: async (tenantId, agentId) => {
+        const agent = await directory.findAgent(tenantId, agentId);
+        return agent && { ...agent, version };
+      },
+    };
+    const engine = createEngine(gated, { directory: changing });
+    const before = await engine.accept(request("before", { contextId: "c1" }));
+    // Waits for its turn behind the one before it.
+    const waiting = await engine.accept(request("waiting", { contextId: "c1" }));
+    version = 2;
+    const after = await engine.accept(request("after", { contextId: "c1" }));
+    gate.resolve();
+    for (const task of [before, waiting, after]) await eventsOf(task);
+    expect(versions).toEqual([1, 1, 2]);
+    expect([before, waiting, after].map(({ agentVersion }) => agentVersion)).toEqual([1, 1, 2]);
   });
 
   it("asks the log for room by tenant", async () => {

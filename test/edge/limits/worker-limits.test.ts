@@ -262,6 +262,17 @@ describe.each(LIMITERS)("limits on %s", (limiter) => {
     expect(logLines(limiter).find((line) => line["requestId"] === requestId)).toMatchObject({ limiter });
   });
 
+  it("refuse a stream in its own form: 429 with Retry-After before the first event", async () => {
+    const { apiKey } = await keyWith({ requestsPerMinute: 1 });
+    const headers = { accept: "text/event-stream" };
+    await (await post(limiter, apiKey, headers)).text();
+    const answer = await post(limiter, apiKey, headers);
+    expect(answer.status).toBe(429);
+    expect(Number(answer.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+    expect(answer.headers.get("content-type")).toContain("application/json");
+    expect(((await answer.json()) as ErrorAnswer).error).toMatchObject({ reason: "request-limit" });
+  });
+
   it("are one tenant's own: another's calls do not count there", async () => {
     const one = await keyWith({ requestsPerMinute: 1, tenantTokensPerMinute: 300 });
     const other = await keyWith({ requestsPerMinute: 1, tenantTokensPerMinute: 300 });
