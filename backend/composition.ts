@@ -20,6 +20,7 @@ import { createAgentRunners } from "./agents/agent-runners.ts";
 import type { ModelAgentDependencies } from "./agents/model-agent.ts";
 import { composeAnswerCache, composeConversations } from "./compose-conversations.ts";
 import { composeKnowledge } from "./compose-knowledge.ts";
+import { composeTasks } from "./compose-tasks.ts";
 import type { BackendConfig } from "./config.ts";
 import { MemoryPassageIndex } from "./knowledge/memory-passage-index.ts";
 import { PROJECT_COLLECTION, readProjectDocuments } from "./knowledge/project-documents.ts";
@@ -36,15 +37,11 @@ import { createRequestHandler } from "./rpc/request-handler.ts";
 import { listen } from "./server.ts";
 import { GroupCommitLog } from "./stores/message-log.ts";
 import { migrate, readMigrations } from "./stores/migrate.ts";
-import type { RedisConnection } from "./stores/redis-connection.ts";
-import { READ_BLOCK_MS } from "./stores/redis-event-reader.ts";
-import { RedisTaskLedger } from "./stores/redis-task-ledger.ts";
 import { Retention } from "./stores/retention.ts";
 import { seedDevelopmentKey, seedDirectory } from "./stores/seed.ts";
 import { SqlMessageLogStore } from "./stores/sql-message-log.ts";
 import { createLogTurnRecorder } from "./tasks/log-turn-recorder.ts";
 import { createRunTurn } from "./tasks/run-turn.ts";
-import { SharedTasks } from "./tasks/shared-tasks.ts";
 import { TaskEngine } from "./tasks/task-engine.ts";
 
 /** A backend that serves. */
@@ -59,6 +56,8 @@ export interface Backend {
 const PROJECT_DIRECTORY = fileURLToPath(new URL("..", import.meta.url));
 /** After the last turn has ended, its answer has this long to reach its caller. */
 const ANSWER_FLUSH_MS = 1_000;
+/** A Redis that is there answers at once; one that is not must not keep the backend from starting. */
+const REDIS_START_WAIT_MS = 2_000;
 /** What waits to be recorded has this long to be written. */
 const LOG_DRAIN_MS = 5_000;
 
@@ -87,17 +86,18 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     onFailure: ({ error, ...failure }) => logger.error({ ...failure, err: error }, "the message log failed"),
   });
   const redis = openRedis(config, logger);
+  const backendId = crypto.randomUUID();
   const counter = createTokenCounter();
   const models = { ...(await createModelDependencies(config, logger, monotonicNow)), counter };
   const { memory, summarizer } = composeConversations({
     ...{ client: database.client, redis, models, logger },
     now: monotonicNow,
   });
-  const recorder = createLogTurnRecorder(log, Date.now);
+  const recorder = createLogTurnRecorder(log, Date.now, backendId);
   const engine = new TaskEngine({
     directory,
     recordQuestion: (task) => recorder.question(task),
-    shared: redis && createSharedTasks(redis, config, logger),
+    ...composeTasks({ client: database.client, redis, backendId, config, logger }),
     logger,
     run: createRunTurn({
       runners: createAgentRunners({ ...models, cache: composeAnswerCache(redis, monotonicNow) }),
@@ -145,6 +145,9 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     now: Date.now,
     monotonicNow,
   });
+  // What the database knows is asked before what callers may send again.
+  await redis?.ready(AbortSignal.timeout(REDIS_START_WAIT_MS)).catch(() => {});
+  await engine.recover().catch((error) => logger.error({ err: error }, "tasks could not be taken up"));
   const server = await listen(handler, config.BACKEND_HOST, config.BACKEND_PORT);
 
   retention.start();
@@ -172,27 +175,6 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
       await database.close();
     },
   };
-}
-
-function createSharedTasks(
-  connection: RedisConnection,
-  config: BackendConfig,
-  logger: Logger,
-): SharedTasks | undefined {
-  const readConnection = openRedis(config, logger, { purpose: "events", blockMs: READ_BLOCK_MS });
-  if (!readConnection) return undefined;
-  const ledger = new RedisTaskLedger({
-    connection,
-    readConnection,
-    backendId: crypto.randomUUID(),
-    leaseMs: config.TASK_LEASE_MS,
-  });
-  return new SharedTasks({
-    ledger,
-    now: Date.now,
-    monotonicNow: () => performance.now(),
-    onFailure: (error) => logger.error({ err: error }, "the task ledger failed"),
-  });
 }
 
 async function prepareDatabase(

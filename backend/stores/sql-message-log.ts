@@ -17,6 +17,7 @@ const INSERT_ROWS = `
         "inReplyTo" text, role text, content jsonb, metadata jsonb, model text, degraded text,
         "inputTokens" integer, "outputTokens" integer, "usageEstimated" boolean, "durationMs" integer,
         "requestId" text, "errorCode" text, "keyId" text, "agentVersion" integer, "ownHistory" boolean, attempts json,
+        recovery jsonb,
         "createdAtMs" float8
       )
     ) WITH ORDINALITY
@@ -40,12 +41,13 @@ const INSERT_ROWS = `
   INSERT INTO messages (
     tenant_id, message_id, task_id, context_id, sender_id, receiver_id, in_reply_to, role, content, metadata,
     model, degraded, input_tokens, output_tokens, usage_estimated, duration_ms, request_id, error_code,
-    key_id, agent_version, own_history, created_at
+    key_id, agent_version, own_history, recovery, created_at
   )
   SELECT
     "tenantId", "messageId", "taskId", "contextId", "senderId", "receiverId", "inReplyTo", role,
     coalesce(content, 'null'), metadata, model, degraded, "inputTokens", "outputTokens", "usageEstimated",
-    "durationMs", "requestId", "errorCode", "keyId", "agentVersion", "ownHistory", to_timestamp("createdAtMs" / 1000)
+    "durationMs", "requestId", "errorCode", "keyId", "agentVersion", "ownHistory", recovery,
+    to_timestamp("createdAtMs" / 1000)
   FROM entries
   ORDER BY ordinality
   ON CONFLICT (tenant_id, sender_id, message_id, task_id) DO NOTHING`;

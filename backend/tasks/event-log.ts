@@ -87,7 +87,7 @@ export class EventLog {
       }
       if (this.#ended) return;
       if (this.#broken) throw this.#broken.error;
-      await this.#nextAppend(signal);
+      await this.nextAppend(signal);
     }
   }
 
@@ -101,7 +101,8 @@ export class EventLog {
     this.#waiting.clear();
   }
 
-  #nextAppend(signal: AbortSignal): Promise<void> {
+  /** Resolves when something has been appended, or the log is broken. Rejects with the signal's reason. */
+  nextAppend(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
       const onAbort = () => {

@@ -5,22 +5,34 @@ import type { JsonValue } from "../../core/errors/parley-error.ts";
 import type { LogAttempt, LogEntry, MessageLog } from "../../core/log/message-log.ts";
 import { type A2AMessage, ContentSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { ModelAttempt } from "../llm/answer-event.ts";
+import { questionRecovery, replyRecovery } from "./archived-task.ts";
 import type { Task } from "./task.ts";
 import type { TurnRecorder } from "./turn-recorder.ts";
 
-/** Makes a recorder over a log; `now` is the Unix epoch, milliseconds. */
-export function createLogTurnRecorder(log: MessageLog, now: () => number): TurnRecorder {
+/**
+ * Makes a recorder over a log.
+ *
+ * @param now Unix epoch, milliseconds
+ * @param backendId names this process among the backends
+ */
+export function createLogTurnRecorder(log: MessageLog, now: () => number, backendId: string): TurnRecorder {
   return {
     state: () => log.state(),
 
     // Async: a content that has no JSON form (a number that is NaN, over gRPC) rejects instead of throwing.
-    question: async (task) => log.append({ ...common(task, task.message, now), role: "user" }),
+    question: async (task) =>
+      log.append({
+        ...common(task, task.message, now),
+        role: "user",
+        recovery: questionRecovery(task.record, backendId),
+      }),
 
     answer: async (task, reply, record, durationMs) =>
       log.append({
         ...common(task, reply, now),
         ...record,
         role: "agent",
+        recovery: replyRecovery(task.events.sequence + 1),
         attempts: task.attempts.map(toLogAttempt),
         inReplyTo: reply.inReplyTo,
         durationMs: Math.round(durationMs),
@@ -30,6 +42,7 @@ export function createLogTurnRecorder(log: MessageLog, now: () => number): TurnR
       log.append({
         ...common(task, task.reply([], {}), now),
         role: "agent",
+        recovery: replyRecovery(task.events.sequence + 1, error),
         content: { parts: [] },
         attempts: task.attempts.map(toLogAttempt),
         inReplyTo: task.message.messageId,

@@ -10,11 +10,6 @@ import type { Task } from "./task.ts";
 import type { ClaimedTask, LedgerNotice, TaskLedger } from "./task-ledger.ts";
 import { TaskMirrors } from "./task-mirrors.ts";
 
-/**
- * How long a message waits to hear whether it is known elsewhere. The ledger answers in well under a millisecond; one
- * that takes longer than this is in trouble, and the message is answered all the same.
- */
-const VERDICT_WAIT_MS = 100;
 /** Leases are renewed, and others' looked at, this often in a lease time: a renewal may fail twice. */
 const TICKS_PER_LEASE = 4;
 /** Tasks that one tick takes over: the rest is for other backends, or the next tick. */
@@ -103,20 +98,14 @@ export class SharedTasks {
       gate.leave();
       return { kind: "own", gate };
     }
-    const entered = this.#enter(gate).catch((error): Verdict => {
+    // Not longer than the ledger's own time limit; in trouble, it is answered here all the same.
+    const verdict = await this.#enter(gate).catch((error): Verdict => {
       if (!isUnavailable(error)) this.#options.onFailure(error);
       gate.leave();
       return { kind: "own", gate };
     });
-    const verdict = await withinMs(VERDICT_WAIT_MS, entered);
-    if (verdict) {
-      if (verdict.kind !== "own") this.#gates.delete(task.id);
-      return verdict;
-    }
-    gate.leave();
-    // Followers have been told by then that the task is this backend's.
-    entered.then(({ kind }) => kind !== "own" && gate.orphan());
-    return { kind: "own", gate };
+    if (verdict.kind !== "own") this.#gates.delete(task.id);
+    return verdict;
   }
 
   /** The task has ended here, or is another backend's. */
@@ -239,13 +228,4 @@ export class SharedTasks {
 
 function isUnavailable(error: unknown): boolean {
   return error instanceof ParleyError && error.code === "unavailable";
-}
-
-/** What the promise resolves with, or undefined when it takes longer. */
-async function withinMs<T>(limitMs: number, promise: Promise<T>): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, limitMs, undefined);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }

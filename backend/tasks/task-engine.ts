@@ -7,19 +7,20 @@ import type { Logger } from "pino";
 import type { Principal, Scope } from "../../core/auth/principal.ts";
 import type { Agent } from "../../core/directory/agent.ts";
 import type { Directory } from "../../core/directory/directory.ts";
-import { TenantShares } from "../../core/limits/tenant-shares.ts";
 import { resolveSender } from "../../core/messages/resolve-sender.ts";
-import { Deadline, deadlineExceeded } from "../../core/resilience/deadline.ts";
-import { sleep } from "../../core/resilience/full-jitter.ts";
+import type { Deadline } from "../../core/resilience/deadline.ts";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
-import { ContextQueue } from "./context-queue.ts";
+import { ArchiveGate } from "./archive-gate.ts";
 import * as errors from "./engine-errors.ts";
 import type { LedgerGate } from "./ledger-gate.ts";
 import { hashPayload } from "./payload-hash.ts";
-import type { SharedTasks, TakeoverHost } from "./shared-tasks.ts";
+import type { SharedTasks } from "./shared-tasks.ts";
 import { Task } from "./task.ts";
-import type { ClaimedTask } from "./task-ledger.ts";
+import { ARCHIVE_RESERVED_EVENTS } from "./task-archive.ts";
+import type { TaskRecovery } from "./task-recovery.ts";
+import { TaskRevival } from "./task-revival.ts";
 import { TASK_STORE_LIMITS, TaskStore } from "./task-store.ts";
+import { TasksInFlight } from "./tasks-in-flight.ts";
 
 /** A message to be answered; it has been validated and its text expanded. */
 export interface AcceptRequest {
@@ -46,6 +47,8 @@ export interface TaskEngineOptions {
   recordQuestion: (task: Task) => Promise<void>;
   /** The part in what backends share; undefined when this backend is alone. */
   shared?: SharedTasks | undefined;
+  /** What has been accepted before; undefined where nothing is kept. */
+  recovery?: TaskRecovery | undefined;
   logger: Logger;
   /** Longest time for one turn, milliseconds, waiting for its context included. */
   turnTimeoutMs: number;
@@ -62,28 +65,39 @@ export interface TaskEngineOptions {
   monotonicNow: () => number;
 }
 
-/** A message that has ended this many backends in a row is what ends them. */
-const TAKEOVERS_MAX = 3;
-/** Between two questions for the agent of a task that has been taken over. */
-const DIRECTORY_RETRY_MS = 500;
+/** How long a caller may wait to hear that its message was taken while there is nothing else to tell. */
+const ACCEPTANCE_WAIT_MS = 100;
 
 /** The task engine of one backend process. */
-export class TaskEngine implements TakeoverHost {
+export class TaskEngine {
   readonly #options: TaskEngineOptions;
   readonly #store: TaskStore;
-  readonly #contexts = new ContextQueue();
-  /** Tasks that have not ended, and when they will have. */
-  readonly #inFlight = new Map<Task, Promise<void>>();
   /** Tasks of which it is not decided yet whether they are this backend's. */
   readonly #entering = new Map<Task, Promise<Task>>();
-  readonly #shares: TenantShares;
+  readonly #inFlight: TasksInFlight;
+  readonly #revival: TaskRevival;
   #draining = false;
 
   constructor(options: TaskEngineOptions) {
     this.#options = options;
     this.#store = new TaskStore(TASK_STORE_LIMITS, options.now);
-    this.#shares = new TenantShares(options.tasksInFlightMax);
-    options.shared?.start(this);
+    const { shared, recovery } = options;
+    this.#inFlight = new TasksInFlight({
+      tasksMax: options.tasksInFlightMax,
+      now: options.monotonicNow,
+      onDone: (task) => this.#done(task),
+    });
+    const parts = { store: this.#store, inFlight: this.#inFlight, shared, recovery };
+    this.#revival = new TaskRevival({ ...options, ...parts });
+    shared?.start(this.#revival);
+  }
+
+  /**
+   * Takes up what other processes have left unanswered, and goes on looking for more. Resolves when all that is there
+   * has been taken up; before it, a message that is sent again may be answered again.
+   */
+  async recover(): Promise<void> {
+    await this.#options.recovery?.start(this.#revival);
   }
 
   /**
@@ -131,40 +145,19 @@ export class TaskEngine implements TakeoverHost {
   }
 
   /**
-   * Takes no more messages and waits for the tasks in flight; those that have not ended when `graceSignal` aborts
-   * are failed with `unavailable`.
+   * Takes no more messages and waits for the tasks in flight. Those that have not ended when `graceSignal` aborts are
+   * left to the backend that takes them up, or, where there can be none, failed with `unavailable`.
    */
   async drain(graceSignal: AbortSignal): Promise<void> {
     this.#draining = true;
-    this.#options.shared?.stopTakingOver();
-    const stopAll = () => {
-      for (const task of this.#inFlight.keys()) task.stop(errors.draining());
-    };
-    graceSignal.addEventListener("abort", stopAll, { once: true });
-    if (graceSignal.aborted) stopAll();
-    await Promise.all(this.#inFlight.values());
-    graceSignal.removeEventListener("abort", stopAll);
-    await this.#options.shared?.close();
-  }
-
-  room(): number {
-    return this.#draining ? 0 : this.#options.tasksInFlightMax - this.#shares.total;
-  }
-
-  async takeOver(claimed: ClaimedTask, attach: (task: Task) => LedgerGate): Promise<void> {
-    const { record, events, reservedSequence, takeovers } = claimed;
-    const task = new Task({ record, now: this.#options.now });
-    task.takeOver(events, reservedSequence);
-    this.#store.add(task);
-    const gate = attach(task);
-    this.#options.logger.warn({ taskId: task.id, tenantId: task.tenantId, takeovers }, "task taken over");
-    // Its time begins again: it has been accepted, so it is to be answered.
-    await this.#track(task, this.#options.turnTimeoutMs, async (deadline) => {
-      if (takeovers > TAKEOVERS_MAX) task.stop(errors.givenUp(takeovers));
-      const agent = await this.#agentOf(task);
-      await task.restart("taken-over");
-      await this.#runInTurn(task, () => this.#options.run(task, agent, deadline), gate);
+    this.#revival.stop();
+    const { shared, recovery } = this.#options;
+    await this.#inFlight.drain(graceSignal, (task) => {
+      if (shared || recovery) task.abandon(errors.draining());
+      else task.stop(errors.draining());
     });
+    await shared?.close();
+    await recovery?.close();
   }
 
   #findDuplicate(
@@ -181,7 +174,7 @@ export class TaskEngine implements TakeoverHost {
   #admit({ tenantId }: Principal): void {
     if (this.#draining) throw errors.draining();
     if (!this.#options.canRecord(tenantId)) throw errors.logFull();
-    if (!this.#shares.hasRoom(tenantId)) throw errors.tooManyInFlight();
+    if (!this.#inFlight.hasRoom(tenantId)) throw errors.tooManyInFlight();
   }
 
   async #start(request: AcceptRequest, agent: Agent, payloadHash: string): Promise<Task> {
@@ -192,7 +185,8 @@ export class TaskEngine implements TakeoverHost {
     decided.promise.catch(() => {});
     this.#entering.set(task, decided.promise);
     const { turnTimeoutMs, run, shared } = this.#options;
-    this.#track(task, Math.min(turnTimeoutMs, request.budgetMs ?? turnTimeoutMs), async (deadline) => {
+    const budgetMs = Math.min(turnTimeoutMs, request.budgetMs ?? turnTimeoutMs);
+    this.#inFlight.track(task, budgetMs, async (deadline) => {
       const verdict = await shared?.accept(task);
       this.#entering.delete(task);
       if (verdict && verdict.kind !== "own") {
@@ -202,8 +196,9 @@ export class TaskEngine implements TakeoverHost {
         return;
       }
       this.#record(task, verdict?.gate);
-      decided.resolve(task);
-      await this.#runInTurn(task, () => run(task, agent, deadline), verdict?.gate);
+      const ended = this.#inFlight.runInTurn(task, () => run(task, agent, deadline), verdict?.gate.turn);
+      whenAcceptedOrBegun(task).then(() => decided.resolve(task));
+      await ended;
     });
     return decided.promise;
   }
@@ -238,54 +233,34 @@ export class TaskEngine implements TakeoverHost {
       const { requestId, id: taskId, tenantId } = task;
       logger.error({ requestId, taskId, tenantId, err: error }, "a message could not be recorded");
     });
-    if (!gate?.lease) task.acceptance = recorded;
-  }
-
-  /** Counts a task among those in flight until `work` is done, and ends it when its time is up. */
-  #track(task: Task, budgetMs: number, work: (deadline: Deadline) => Promise<void>): Promise<void> {
-    const deadline = Deadline.after(budgetMs, this.#options.monotonicNow);
-    const timer = setTimeout(() => task.stop(deadlineExceeded()), budgetMs);
-    this.#shares.take(task.tenantId, 1);
-    const done = work(deadline)
-      .catch((error) => task.endUnexpectedly(error))
-      .finally(() => {
-        clearTimeout(timer);
-        this.#inFlight.delete(task);
-        this.#shares.release(task.tenantId, 1);
-        this.#options.shared?.ended(task);
-        if (task.isLost) this.#store.remove(task);
-        else if (this.#store.has(task.id)) this.#store.markFinished(task);
-      });
-    this.#inFlight.set(task, done);
-    return done;
-  }
-
-  /** When the turns before it in its context have ended; at once when the task is stopped while it waits. */
-  async #runInTurn(task: Task, start: () => Promise<void>, gate: LedgerGate | undefined): Promise<void> {
-    let running: Promise<void> | undefined;
-    const run = () => {
-      running ??= start();
-      return running;
-    };
-    const stopped = new Promise<void>((resolve, reject) => {
-      const stop = () => run().then(resolve, reject);
-      if (task.signal.aborted) stop();
-      else task.signal.addEventListener("abort", stop, { once: true });
+    if (gate?.lease) return;
+    task.acceptance = recorded;
+    const { recovery } = this.#options;
+    if (gate || !recovery) return;
+    task.gate = new ArchiveGate({
+      task,
+      archive: recovery.archive,
+      reservedSequence: ARCHIVE_RESERVED_EVENTS,
+      isAlive: () => recovery.isAlive(),
     });
-    const key = `${task.tenantId}\n${task.message.contextId}`;
-    const enqueue = () => this.#contexts.enqueue(key, run);
-    await Promise.race([gate ? gate.turn.then(enqueue) : enqueue(), stopped]);
   }
 
-  /** The agent of a task that was accepted elsewhere; asked for until the task's time is up. */
-  async #agentOf({ tenantId, message, signal }: Task): Promise<Agent | undefined> {
-    while (!signal.aborted) {
-      try {
-        return await this.#options.directory.findAgent(tenantId, message.receiverId, signal);
-      } catch {
-        await sleep(DIRECTORY_RETRY_MS, signal).catch(() => {});
-      }
-    }
-    return undefined;
+  #done(task: Task): void {
+    this.#options.shared?.ended(task);
+    if (task.isLost) this.#store.remove(task);
+    else if (this.#store.has(task.id)) this.#store.markFinished(task);
   }
+}
+
+/**
+ * Resolves when the acceptance would survive this process, so that a caller is not told of a task that nobody may know
+ * of; but the first piece of an answer waits for no store, nor does anything wait for one that is slow.
+ */
+async function whenAcceptedOrBegun({ acceptance, events }: Task): Promise<void> {
+  if (events.sequence > 1) return;
+  const left = new AbortController();
+  const timer = setTimeout(() => left.abort(), ACCEPTANCE_WAIT_MS);
+  await Promise.race([acceptance, events.nextAppend(left.signal)]).catch(() => {});
+  clearTimeout(timer);
+  left.abort();
 }

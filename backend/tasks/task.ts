@@ -4,13 +4,7 @@
  */
 import { create, type JsonObject } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import {
-  type ErrorCode,
-  isErrorCode,
-  type JsonValue,
-  ParleyError,
-  toParleyError,
-} from "../../core/errors/parley-error.ts";
+import { type ErrorCode, ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
 import { textContent, textOf } from "../../core/messages/envelope.ts";
 import { errorMessageBody } from "../../core/messages/error-body.ts";
 import { type Part, TaskState } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
@@ -24,6 +18,7 @@ import { eventEnvelope, isLastEvent } from "./event-envelope.ts";
 import type { EventGate } from "./event-gate.ts";
 import { EventLog, type LostEvents } from "./event-log.ts";
 import { type FailedTask, failureCost } from "./failure-cost.ts";
+import { acceptedEvent, canceledError, failureOf, voidEvent } from "./task-events.ts";
 import type { TaskRecord } from "./task-ledger.ts";
 
 /** What a task is made of. */
@@ -197,6 +192,19 @@ export class Task {
     if (!this.events.ended) await this.fail(toParleyError(error));
   }
 
+  /** The task has ended so before, elsewhere, and nobody was told. */
+  endAs(last: A2AMessage): Promise<void> {
+    return this.#end({ ...last }, failureOf(last));
+  }
+
+  /** Leaves the task to whoever takes it up next: nothing more happens here, and followers get the error. */
+  abandon(error: ParleyError): void {
+    if (this.events.ended) return;
+    this.#isLost = true;
+    this.#stop.abort(error);
+    this.events.break(error);
+  }
+
   /** Asks a running task to stop, and why; its last event follows once the model's stream is closed. */
   stop(reason: ParleyError): void {
     this.#stop.abort(reason);
@@ -260,37 +268,3 @@ export class Task {
 
 /** Bodies that a task sends, as initialisers. */
 type EventBody = NonNullable<Parameters<typeof create<typeof A2AMessageSchema>>[1]>["body"];
-
-/** The first event of every task. */
-export function acceptedEvent({ id, message }: TaskRecord): A2AMessage {
-  return create(A2AMessageSchema, {
-    ...eventEnvelope(id, message),
-    ...(message.createdAt ? { createdAt: message.createdAt } : {}),
-    body: { case: "accepted", value: {} },
-  });
-}
-
-/** Stands in for an event that may have been seen and that nobody has kept: a piece without text. */
-export function voidEvent({ id, message }: TaskRecord): A2AMessage {
-  return create(A2AMessageSchema, {
-    ...eventEnvelope(id, message),
-    ...(message.createdAt ? { createdAt: message.createdAt } : {}),
-    body: { case: "delta", value: "" },
-  });
-}
-
-function canceledError(): ParleyError {
-  return new ParleyError("canceled", "the task was canceled");
-}
-
-/** The failure that a last event tells of. */
-function failureOf({ body }: A2AMessage): ParleyError | undefined {
-  if (body.case === "status") return canceledError();
-  if (body.case !== "error") return undefined;
-  const { code, message, retryAfterSeconds, details, reason } = body.value;
-  return new ParleyError(isErrorCode(code) ? code : "internal", message, {
-    ...(reason === "" ? {} : { reason }),
-    ...(retryAfterSeconds > 0 ? { retryable: true, retryAfterMs: retryAfterSeconds * 1_000 } : {}),
-    ...(details ? { details: details as { [key: string]: JsonValue } } : {}),
-  });
-}

@@ -50,6 +50,8 @@ export interface LogEntry {
   readonly agentVersion?: number;
   /** The sender brought its own history: the turn is not part of what was said in its context. */
   readonly ownHistory?: boolean;
+  /** What it takes to go on with the task, or to tell of its end, in another process; not for readers of the log. */
+  readonly recovery?: { readonly [key: string]: JsonValue };
   /** With a reply: all calls of models that it took, in order; written with it, all or none. */
   readonly attempts?: readonly LogAttempt[];
   /** Unix epoch, milliseconds. */

@@ -94,11 +94,13 @@ export function migrateContract(databases: () => readonly [SqlDatabase, SqlDatab
         "agents",
         "api_keys",
         "audit_log",
+        "backends",
         "knowledge_chunks",
         "knowledge_collections",
         "messages",
         "model_attempts",
         "schema_migrations",
+        "task_claims",
         "tenants",
       ]);
       const uncommented = await database().query(

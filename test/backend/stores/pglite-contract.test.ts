@@ -16,6 +16,7 @@ import { migrateContract } from "./migrate.contract.ts";
 import { neonEndpointContract } from "./neon-endpoint.contract.ts";
 import { retentionContract } from "./retention.contract.ts";
 import { sqlClientContract } from "./sql-client.contract.ts";
+import { taskArchiveContract } from "./task-archive.contract.ts";
 
 const BOOT_TIMEOUT_MS = 120_000;
 const password = "pglite-contract-password";
@@ -53,6 +54,7 @@ describe("PGlite in its worker", () => {
     conversationLogContract(() => database);
     retentionContract(() => database, { vacuum: true });
     collectionStoreContract(() => database);
+    taskArchiveContract(() => database, { exclusive: true });
   });
 });
 

@@ -19,6 +19,7 @@ import { migrateContract } from "./migrate.contract.ts";
 import { neonEndpointContract } from "./neon-endpoint.contract.ts";
 import { retentionContract } from "./retention.contract.ts";
 import { sqlClientContract } from "./sql-client.contract.ts";
+import { taskArchiveContract } from "./task-archive.contract.ts";
 
 const START_TIMEOUT_MS = 60_000;
 /** With characters that a URL must escape. */
@@ -71,6 +72,7 @@ describe.skipIf(!isPostgresAvailable())("a real PostgreSQL", () => {
       conversationLogContract(() => database);
       retentionContract(() => database, { vacuum: false });
       collectionStoreContract(() => database);
+      taskArchiveContract(() => database, { exclusive: false });
     });
   });
 

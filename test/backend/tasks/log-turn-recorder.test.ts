@@ -18,7 +18,11 @@ function newTurn(question = message("hi")) {
   const append = async (entry: LogEntry) => {
     entries.push(entry);
   };
-  const recorder = createLogTurnRecorder({ hasRoom: () => true, state: () => "ready", append }, () => nowMs);
+  const recorder = createLogTurnRecorder(
+    { hasRoom: () => true, state: () => "ready", append },
+    () => nowMs,
+    "backend-1",
+  );
   question.messageId = "m-1";
   question.contextId = "context-1";
   question.senderId = "ann";
@@ -84,6 +88,7 @@ describe("the recorder of turns", () => {
         receiverId: "scripted",
         role: "user",
         content: { parts: [{ text: "hi", mediaType: "text/plain" }] },
+        recovery: { owner: "ann", backendId: "backend-1", payloadHash: "hash" },
       },
     ]);
   });
