@@ -135,7 +135,7 @@ export class DurableConversationMemory implements ConversationMemory {
       this.#checked.set(textOf(turn), connection);
       this.#short.delete(textOf(turn));
     }
-    return without(conversation, turn.exchangeId);
+    return conversation;
   }
 
   async #replace(turn: TurnKey, conversation: Conversation, revision: string | undefined): Promise<boolean> {
