@@ -69,7 +69,8 @@ export async function startScriptedBackend(): Promise<ScriptedBackend> {
         sequence: 2,
         body: { case: "status", value: create(TaskStatusSchema, { state: TaskState.CANCELED }) },
       }),
-    getTask: (taskId) => create(TaskSchema, { id: taskId, status: { state: TaskState.WORKING } }),
+    getTask: (taskId) =>
+      create(TaskSchema, { id: taskId, status: { state: TaskState.WORKING }, metadata: { sequence: 4 } }),
     serving: true,
   };
   const calls: RecordedCall[] = [];
