@@ -20,9 +20,6 @@ const FINISH_REASONS: Readonly<Record<string, string>> = {
   "content-filter": "content_filter",
 };
 
-/** Fields of a reply's metadata that the extension field shows. */
-const EXTENSION_FIELDS = ["model", "degraded", "recorded"] as const;
-
 /** By any event of the task. */
 export function completionHead({ taskId, createdAt }: A2AMessage, agentId: string): CompletionHead {
   const created = createdAt ? Math.floor(timestampMs(createdAt) / 1000) : 0;
@@ -63,18 +60,20 @@ export function finishReason({ metadata }: A2AMessage): string {
 /** Tokens in and out; zero where no model was asked. */
 export function completionUsage({ metadata }: A2AMessage): JsonObject {
   const usage = metadata?.["usage"];
-  const counts = typeof usage === "object" && usage !== null && !Array.isArray(usage) ? usage : {};
+  const counts = isObject(usage) ? usage : {};
   const [prompt, completion] = [countOf(counts["inputTokens"]), countOf(counts["outputTokens"])];
   return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion };
 }
 
-/** What OpenAI's objects have no field for: the task, the model that answered, whether something stands in for it. */
+/** What OpenAI's objects have no field for: the task, and the reply's metadata, such as the model that answered. */
 export function extensionOf({ taskId, metadata }: A2AMessage): JsonObject {
-  const shown = EXTENSION_FIELDS.flatMap((name) => {
-    const value = metadata?.[name];
-    return value === undefined ? [] : [[name, value] as const];
-  });
-  return { taskId, ...Object.fromEntries(shown) };
+  const { usage, finishReason: _, ...others } = metadata ?? {};
+  const isEstimated = isObject(usage) && usage["estimated"] === true;
+  return { ...others, taskId, ...(isEstimated && { usageEstimated: true }) };
+}
+
+function isObject(value: JsonValue | undefined): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function countOf(value: JsonValue | undefined): number {

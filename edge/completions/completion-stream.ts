@@ -8,7 +8,8 @@
  * - held back: nothing goes out until the answer is whole, then all of it does; restarts are never seen.
  */
 import type { JsonObject } from "@bufbuild/protobuf";
-import { isErrorCode, ParleyError } from "../../core/errors/parley-error.ts";
+import { ParleyError } from "../../core/errors/parley-error.ts";
+import { errorOfBody } from "../../core/messages/error-body.ts";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import {
   type CompletionHead,
@@ -47,12 +48,7 @@ export async function* completionStream(options: CompletionStreamOptions): Async
     const { body } = event;
     if (body.case === "delta" && !holdBack && body.value !== "") yield say(body.value);
     if (body.case === "restart" && sent !== "") throw restarted();
-    if (body.case === "error") {
-      const { code, message, retryAfterSeconds } = body.value;
-      throw new ParleyError(isErrorCode(code) ? code : "internal", message, {
-        ...(retryAfterSeconds > 0 && { retryable: true, retryAfterMs: retryAfterSeconds * 1000 }),
-      });
-    }
+    if (body.case === "error") throw errorOfBody(body.value);
     if (body.case === "status") throw new ParleyError("canceled", "the task was stopped");
     if (body.case !== "content") continue;
     for (const piece of piecesOf(rest(replyText(event), sent))) yield say(piece);

@@ -23,6 +23,12 @@ const OPENAI_ERROR = {
   internal: { type: "server_error" },
 } as const satisfies Record<ErrorCode, OpenaiError>;
 
+/** Reasons that OpenAI has a word of its own for. */
+const CODES: Readonly<Record<string, string>> = {
+  "content-policy": "content_policy_violation",
+  "context-window": "context_length_exceeded",
+};
+
 /** Limits of tokens have a type of their own. */
 const TOKEN_LIMIT_REASONS: readonly (string | undefined)[] = ["token-limit", "tenant-token-limit"];
 
@@ -47,10 +53,14 @@ export function openaiErrorBody({ code, message, reason, details }: ParleyError)
       message,
       type: TOKEN_LIMIT_REASONS.includes(reason) ? "tokens" : own.type,
       param: typeof param === "string" ? param : null,
-      code: own.code ?? reason?.replaceAll("-", "_") ?? own.codeElse ?? null,
+      code: own.code ?? codeOf(reason) ?? own.codeElse ?? null,
       ...(Object.keys(others).length > 0 && { details: others }),
     },
   };
+}
+
+function codeOf(reason: string | undefined): string | undefined {
+  return reason && (CODES[reason] ?? reason.replaceAll("-", "_"));
 }
 
 /** Whether a path is part of the OpenAI-compatible surface, whose errors have this form. */

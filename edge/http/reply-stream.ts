@@ -1,13 +1,9 @@
 /** An answer that is a stream of a task's events, and what has to happen around it: log, end, failure, departure. */
 import { create } from "@bufbuild/protobuf";
 import type { Context } from "hono";
-import { isErrorCode, ParleyError } from "../../core/errors/parley-error.ts";
-import { errorMessageBody } from "../../core/messages/error-body.ts";
-import {
-  type A2AMessage,
-  A2AMessageSchema,
-  type Error as ErrorMessage,
-} from "../../proto/gen/parley/v1/agent_service_pb.js";
+import type { ParleyError } from "../../core/errors/parley-error.ts";
+import { errorMessageBody, errorOfBody } from "../../core/messages/error-body.ts";
+import { type A2AMessage, A2AMessageSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import { noteReply } from "./backend-call.ts";
 import type { EdgeEnv } from "./edge-env.ts";
 import { eventStream } from "./event-stream.ts";
@@ -40,7 +36,7 @@ export function answerWithEvents(c: Context<EdgeEnv>, stream: ReplyStream): Resp
     onEvent: (event) => {
       noteReply(access, event);
       stream.onEvent?.(event);
-      if (event.body.case === "error") access.fail(failureOf(event.body.value));
+      if (event.body.case === "error") access.fail(errorOfBody(event.body.value));
     },
     toErrorEvent: (failure) => {
       const error = stream.toError(failure);
@@ -61,9 +57,4 @@ export function answerWithEvents(c: Context<EdgeEnv>, stream: ReplyStream): Resp
 export function leave(c: Context<EdgeEnv>): void {
   c.get("access").fail(clientGone());
   c.get("abort").abort(clientGone());
-}
-
-/** A task's failure, as it came in its stream. */
-export function failureOf({ code, message }: ErrorMessage): ParleyError {
-  return new ParleyError(isErrorCode(code) ? code : "internal", message);
 }

@@ -24,6 +24,7 @@ type Json = any;
 const HELLO = { model: "assistant", messages: [{ role: "user", content: "hello" }] };
 const STREAM = { ...HELLO, stream: true };
 const METADATA = { model: "openai/small", finishReason: "stop", usage: { inputTokens: 3, outputTokens: 5 } };
+const ESTIMATED = { ...METADATA, usage: { ...METADATA.usage, estimated: true }, cached: true };
 
 let backend: ScriptedBackend;
 let edge: EdgeHarness;
@@ -157,6 +158,13 @@ describe("POST /v1/chat/completions", () => {
     });
   });
 
+  it("shows what else is known of the reply, such as that its usage is an estimate", async () => {
+    backend.script.processMessage = (message) => ({ ...replyTo(message, "x"), metadata: ESTIMATED });
+    expect(await (await post(HELLO)).json()).toMatchObject({
+      parley: { taskId: "task-1", model: "openai/small", cached: true, usageEstimated: true },
+    });
+  });
+
   it("takes an idempotency key as the message's id", async () => {
     await post(HELLO, { "idempotency-key": "once-1" });
     expect(backend.calls[0]?.message.messageId).toBe("once-1");
@@ -256,6 +264,24 @@ describe("a stream that fails", () => {
     expect(await answer.json()).toMatchObject({
       error: { message: "not now", type: "server_error", param: null },
     });
+  });
+
+  it.each([
+    ["content-policy", "content_policy_violation"],
+    ["context-window", "context_length_exceeded"],
+  ])("because of what it asks has OpenAI's word for it (%s)", async (reason, code) => {
+    backend.script.streamReply = async function* (message) {
+      const error = create(ErrorSchema, { code: "invalid_argument", message: "no", reason });
+      yield answerTo(message, { sequence: 1, body: { case: "error", value: error } });
+    };
+    backend.script.processMessage = () => {
+      throw toConnectError(new ParleyError("invalid_argument", "no", { reason }), "r");
+    };
+    for (const body of [HELLO, STREAM]) {
+      const answer = await post(body);
+      expect(answer.status).toBe(400);
+      expect(((await answer.json()) as Json).error).toMatchObject({ type: "invalid_request_error", code });
+    }
   });
 
   it("later ends with an error in it, and not cleanly", async () => {
