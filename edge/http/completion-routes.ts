@@ -64,19 +64,22 @@ async function streamCompletion(
   const task = new TaskStop(c);
   let reply: A2AMessage | undefined;
   const events = c.get("composition").backend.streamReply(work.message, outlivingCall(c));
+  const seen = watched(events, (event) => {
+    task.note(event);
+    noteReply(c.get("access"), event);
+    if (event.body.case === "content") reply = event;
+  });
   const pieces = completionStream({
-    events: watched(chargedEvents(c, work.charge, events), (event) => {
-      task.note(event);
-      noteReply(c.get("access"), event);
-      if (event.body.case === "content") reply = event;
-    }),
+    events: chargedEvents(c, work.charge, seen),
     agentId: work.route.agent.id,
     holdBack: holdsBack(c, work.route.agent),
     includeUsage: request.stream_options?.include_usage ?? false,
   });
   const fail = (failure: unknown) => {
-    task.stop();
-    return withPresetReply(failure, work.route.agent);
+    const error = withPresetReply(failure, work.route.agent);
+    // Nobody reads on: the task is stopped, and followed to its end for its cost.
+    c.get("abort").abort(error);
+    return error;
   };
   const first = pieces.next();
   const begun = await withinMs(abortable(first, c.get("abort").signal), BEGIN_MS).catch(
@@ -111,7 +114,7 @@ async function streamCompletion(
 async function* watched(
   events: AsyncIterable<A2AMessage>,
   see: (event: A2AMessage) => void,
-): AsyncGenerator<A2AMessage> {
+): AsyncGenerator<A2AMessage, void> {
   for await (const event of events) {
     see(event);
     yield event;

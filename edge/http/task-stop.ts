@@ -14,28 +14,29 @@ const STOP_MS = 5_000;
 
 const LAST_EVENTS: readonly A2AMessage["body"]["case"][] = ["content", "error", "status"];
 
-/** Watches one task's events, to know which one to stop and whether there is anything to stop. */
+/**
+ * Watches one task's events, to know which one to stop and whether there is anything to stop; stops it when the request
+ * is aborted: its caller has gone, its time is up, or its answer cannot be mended.
+ */
 export class TaskStop {
   readonly #context: Context<EdgeEnv>;
-  #taskId = "";
   #isOver = false;
 
-  /** Stops the task, too, when the request is aborted: its caller has gone, or its time is up. */
   constructor(context: Context<EdgeEnv>) {
     this.#context = context;
-    context.get("abort").signal.addEventListener("abort", () => this.stop(), { once: true });
   }
 
-  /** Sees each event as it comes. */
-  note({ taskId, body }: A2AMessage): void {
-    this.#taskId = taskId;
-    this.#isOver = LAST_EVENTS.includes(body.case);
+  /** Sees each event as it comes; the first one names the task. */
+  note({ taskId, body, sequence }: A2AMessage): void {
+    if (LAST_EVENTS.includes(body.case)) this.#isOver = true;
+    if (sequence > 1) return;
+    const { signal } = this.#context.get("abort");
+    if (signal.aborted) this.#stop(taskId);
+    else signal.addEventListener("abort", () => this.#stop(taskId), { once: true });
   }
 
-  /** Begins to stop the task, in the background; once, and not when it has ended or is not known. */
-  stop(): void {
-    if (this.#isOver || this.#taskId === "") return;
-    this.#isOver = true;
+  #stop(taskId: string): void {
+    if (this.#isOver) return;
     const { backend, now } = this.#context.get("composition");
     const call = {
       ...backendCall(this.#context),
@@ -43,6 +44,6 @@ export class TaskStop {
       signal: AbortSignal.timeout(STOP_MS),
       onAttempt: () => {},
     };
-    runInBackground(this.#context, backend.cancelReply(this.#taskId, call));
+    runInBackground(this.#context, backend.cancelReply(taskId, call));
   }
 }

@@ -50,11 +50,12 @@ async function* withMetadata(events: AsyncIterable<A2AMessage>): AsyncGenerator<
   }
 }
 
-function post(body: unknown, headers: Record<string, string> = {}) {
+function post(body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) {
   return edge.request("/v1/chat/completions", {
     method: "POST",
     body: typeof body === "string" ? body : JSON.stringify(body),
     headers: { authorization: `Bearer ${edge.apiKey}`, "content-type": "application/json", ...headers },
+    ...(signal && { signal }),
   });
 }
 
@@ -330,6 +331,24 @@ describe("a client that leaves a stream", () => {
     await reader?.cancel();
     await eventually(() => backend.calls.some(({ method }) => method === "cancelReply"));
     expect(edge.lines.at(-1)).toMatchObject({ code: "canceled" });
+  });
+
+  it("before its task is known has it stopped once it is", async () => {
+    const gate = Promise.withResolvers<void>();
+    backend.script.streamReply = async function* (message, { signal }) {
+      await gate.promise;
+      for await (const event of streamOf(message, ["half"])) {
+        if (event.body.case === "content") await untilAborted(signal);
+        yield event;
+      }
+    };
+    const client = new AbortController();
+    const answer = post(STREAM, {}, client.signal);
+    await eventually(() => backend.calls.length === 1);
+    client.abort();
+    expect((await answer).status).toBe(499);
+    gate.resolve();
+    await eventually(() => backend.calls.some(({ method }) => method === "cancelReply"));
   });
 
   it("after its end stops nothing", async () => {
