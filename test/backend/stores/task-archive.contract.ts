@@ -14,8 +14,9 @@ import type { TaskEngine } from "../../../backend/tasks/task-engine.ts";
 import { TaskRecovery } from "../../../backend/tasks/task-recovery.ts";
 import type { SqlClient } from "../../../core/directory/sql-client.ts";
 import { HistorySchema } from "../../../proto/gen/parley/v1/agent_service_pb.js";
+import { textOfPieces } from "../../support/persistent-caller.ts";
 import { ann, createEngine, eventsOf, request } from "../tasks/engine-fixture.ts";
-import { problemsOf, textOfPieces } from "../tasks/shared-fixture.ts";
+import { problemsOf } from "../tasks/shared-fixture.ts";
 
 const LEASE_MS = 300;
 const WORDS = Array.from({ length: 300 }, (_, index) => `word-${index} `);

@@ -79,16 +79,3 @@ export function problemsOf(events: readonly A2AMessage[], after = 0): string[] {
   if (events.at(-1)?.body.case !== "content") problems.push(`the last is ${events.at(-1)?.body.case}`);
   return problems;
 }
-
-/** The text that a follower has put together from the pieces: what restarts have voided is not in it. */
-export function textOfPieces(events: readonly A2AMessage[]): string {
-  let pieces: { sequence: number; text: string }[] = [];
-  for (const { sequence, body } of events) {
-    if (body.case === "delta") pieces.push({ sequence, text: body.value });
-    if (body.case === "restart") {
-      const { discardAfterSequence } = body.value;
-      pieces = pieces.filter((piece) => piece.sequence <= discardAfterSequence);
-    }
-  }
-  return pieces.map(({ text }) => text).join("");
-}

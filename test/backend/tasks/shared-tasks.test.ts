@@ -7,10 +7,11 @@ import type { Task } from "../../../backend/tasks/task.ts";
 import { sleep } from "../../../core/resilience/full-jitter.ts";
 import { PartSchema } from "../../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import type { A2AMessage } from "../../../proto/gen/parley/v1/agent_service_pb.js";
+import { textOfPieces } from "../../support/persistent-caller.ts";
 import { startRedis, type TestRedis } from "../../support/redis.ts";
 import { requirement } from "../../support/requirements.ts";
 import { ann, eve, eventsOf, request } from "./engine-fixture.ts";
-import { problemsOf, startSharedEngine, type TestBackend, textOfPieces } from "./shared-fixture.ts";
+import { problemsOf, startSharedEngine, type TestBackend } from "./shared-fixture.ts";
 
 const SOON = { timeout: 10_000, interval: 20 };
 const WORDS = Array.from({ length: 300 }, (_, index) => `word-${index} `);

@@ -1,0 +1,24 @@
+/** The short form; `npm run faults` plays more rounds. */
+import { expect, it } from "vitest";
+import { isPostgresAvailable } from "../support/postgres.ts";
+import { requirement } from "../support/requirements.ts";
+import { killBackends } from "./kill-backends.ts";
+
+const ROUNDS = 3;
+const LIMIT_MS = 240_000;
+
+it.skipIf(!requirement("redis").available || !isPostgresAvailable())(
+  "of two backends the one that answers is killed, and every caller gets the whole answer once",
+  { timeout: LIMIT_MS },
+  async () => {
+    const report = await killBackends({ rounds: ROUNDS, mode: "shared" });
+    expect(report).toMatchObject({ problems: [], whole: ROUNDS });
+  },
+);
+
+it("the only backend is killed and started again, and every caller gets the whole answer once", {
+  timeout: LIMIT_MS,
+}, async () => {
+  const report = await killBackends({ rounds: ROUNDS, mode: "embedded" });
+  expect(report).toMatchObject({ problems: [], whole: ROUNDS });
+});
