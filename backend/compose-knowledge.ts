@@ -23,7 +23,11 @@ export type KnowledgeConfig = Pick<
 >;
 
 /** What takes documents in, where their steps are done by whoever else works on the database. */
-export function composeIngestion(config: KnowledgeConfig, client: SqlClient, wake: () => void) {
+export function composeIngestion(
+  config: KnowledgeConfig,
+  client: SqlClient,
+  waiting: { wake: () => void; awaitMs?: number | undefined },
+) {
   const reader = new DocumentReader();
   const parts = {
     documents: new SqlDocumentStore(client),
@@ -32,18 +36,23 @@ export function composeIngestion(config: KnowledgeConfig, client: SqlClient, wak
     reader,
     makeId: () => randomUUID(),
   };
-  return { ...parts, ingestion: new Ingestion({ ...parts, wake }) };
+  return { ...parts, ingestion: new Ingestion({ ...parts, ...waiting }) };
 }
 
 /** What takes documents in and does the steps; the runner is not started yet. */
-export function composeKnowledge(config: KnowledgeConfig, database: SqlDatabase, logger: Logger) {
+export function composeKnowledge(
+  config: KnowledgeConfig,
+  database: SqlDatabase,
+  logger: Logger,
+  { awaitMs }: { awaitMs?: number } = {},
+) {
   const index: VectorIndex = new PostgresVectorIndex({
     database,
     now: () => performance.now(),
     onMissing: (what, cause) => logger.warn({ err: cause }, what),
   });
   const queue = new SqlIngestionQueue(database);
-  const parts = composeIngestion(config, database, () => runner.wake());
+  const parts = composeIngestion(config, database, { wake: () => runner.wake(), awaitMs });
   const runner = new IngestionRunner({
     queue,
     take: createTakeStep({ ...parts, queue, index }),

@@ -13,6 +13,7 @@ import type { EdgeEnv } from "./http/edge-env.ts";
 import { answerError, answerNotFound, refuseMethod } from "./http/errors.ts";
 import { getHealth, getReadiness } from "./http/health-routes.ts";
 import * as keys from "./http/key-routes.ts";
+import * as knowledge from "./http/knowledge-routes.ts";
 import { limitRequests } from "./http/limit.ts";
 import { postMessage } from "./http/message-route.ts";
 import { getOpenApi } from "./http/openapi-route.ts";
@@ -24,6 +25,7 @@ import { requireCallerScope } from "./http/require-caller-scope.ts";
 import type { Method, Route } from "./http/route.ts";
 import * as tasks from "./http/task-routes.ts";
 import * as tenants from "./http/tenant-routes.ts";
+import * as aboutKnowledge from "./openapi/knowledge-operations.ts";
 import * as about from "./openapi/operations.ts";
 
 /** What the application touches, beside what is composed from its environment. */
@@ -35,6 +37,9 @@ export interface AppOptions {
   /** Unix epoch, milliseconds. */
   now: Clock;
 }
+
+const KNOWLEDGE = "/api/v1/knowledge/{collection}";
+const DOCUMENT = `${KNOWLEDGE}/documents/{id}` as const;
 
 /** Every route: method and path, who may call it (any of the scopes), what answers, what is said of it. */
 export const ROUTES: readonly Route[] = [
@@ -73,6 +78,28 @@ export const ROUTES: readonly Route[] = [
   route("POST /api/v1/tenants", ["operator"], tenants.postTenant, about.postTenant),
   route("GET /api/v1/tenants/{id}", ["operator"], tenants.getTenant, about.getTenant),
   route("PATCH /api/v1/tenants/{id}", ["operator"], tenants.patchTenant, about.patchTenant),
+  route(
+    `GET ${KNOWLEDGE}/documents`,
+    ["knowledge:read"],
+    knowledge.listDocuments,
+    aboutKnowledge.listDocuments,
+  ),
+  route(
+    `POST ${KNOWLEDGE}/documents`,
+    ["knowledge:write"],
+    knowledge.postDocuments,
+    aboutKnowledge.postDocuments,
+  ),
+  route(`GET ${DOCUMENT}`, ["knowledge:read"], knowledge.getDocument, aboutKnowledge.getDocument),
+  route(`PUT ${DOCUMENT}`, ["knowledge:write"], knowledge.putDocument, aboutKnowledge.putDocument),
+  route(`DELETE ${DOCUMENT}`, ["knowledge:write"], knowledge.deleteDocument, aboutKnowledge.deleteDocument),
+  route(`GET ${KNOWLEDGE}/jobs/{id}`, ["knowledge:read"], knowledge.getJob, aboutKnowledge.getJob),
+  route(
+    `DELETE ${KNOWLEDGE}`,
+    ["knowledge:write"],
+    knowledge.deleteCollection,
+    aboutKnowledge.deleteCollection,
+  ),
   route("GET /api/v1/usage", ["usage:read"], records.getUsage, about.getUsage),
   route("GET /api/v1/messages", ["messages:read"], records.listMessages, about.listMessages),
   route("GET /api/v1/audit", ["keys:manage", "operator"], records.getAudit, about.getAudit),

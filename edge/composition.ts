@@ -18,6 +18,8 @@ import type { AgentBackend } from "./backend/agent-backend.ts";
 import { checkBackendHealth } from "./backend/backend-health.ts";
 import { createBackendTransport } from "./backend/backend-transport.ts";
 import { ConnectAgentBackend, createAgentClient } from "./backend/connect-agent-backend.ts";
+import { ConnectKnowledgeBackend, createKnowledgeClient } from "./backend/connect-knowledge-backend.ts";
+import type { KnowledgeBackend } from "./backend/knowledge-backend.ts";
 import { NeonSqlClient } from "./directory/neon-sql-client.ts";
 import { type EdgeConfig, readEdgeConfig } from "./env.ts";
 import { type Dependency, Readiness } from "./health/readiness.ts";
@@ -34,6 +36,7 @@ export interface Composition {
   readonly sql: SqlClient;
   readonly verifyCredential: VerifyCredential;
   readonly backend: AgentBackend;
+  readonly knowledge: KnowledgeBackend;
   readonly admission: Admission;
   readonly readiness: Readiness;
   /** Unix epoch, milliseconds. */
@@ -115,6 +118,7 @@ export function createComposition(config: EdgeConfig, parts: CompositionParts): 
       name: new URL(url).host,
       breaker: new AddressBreaker(parts.now),
       agent: createAgentClient(transport),
+      knowledge: createKnowledgeClient(transport),
       check: (signal: AbortSignal) => checkBackendHealth(transport, signal),
     };
   });
@@ -122,6 +126,12 @@ export function createComposition(config: EdgeConfig, parts: CompositionParts): 
     { name: "database", kind: "database", check: parts.checkDatabase },
     ...addresses.map(({ name, check }): Dependency => ({ name: `backend ${name}`, kind: "backend", check })),
   ];
+  const backendParts = {
+    pool: new AddressPool(addresses, parts.random),
+    tokenSecret: config.backendTokenSecret,
+    random: parts.random,
+    now: parts.now,
+  };
   return {
     config,
     directory: parts.directory,
@@ -133,12 +143,8 @@ export function createComposition(config: EdgeConfig, parts: CompositionParts): 
       attempts: new AttemptGuard(parts.now),
       now: parts.now,
     }),
-    backend: new ConnectAgentBackend({
-      pool: new AddressPool(addresses, parts.random),
-      tokenSecret: config.backendTokenSecret,
-      random: parts.random,
-      now: parts.now,
-    }),
+    backend: new ConnectAgentBackend(backendParts),
+    knowledge: new ConnectKnowledgeBackend(backendParts),
     admission: new Admission(parts.limiter),
     readiness: new Readiness(dependencies, parts.now),
     now: parts.now,

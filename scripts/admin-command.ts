@@ -20,6 +20,8 @@ export interface AdminCommand {
   readonly options: readonly string[];
   /** Options without which the command makes no sense. */
   readonly required?: readonly string[];
+  /** Whether a result that is printed like any other tells of failures: exit code 1. */
+  failed?(result: object): boolean;
   /** Does it; what it returns is printed as JSON, or as a table of its one list or of itself. */
   run(call: AdministrationCall, options: OptionValues, positionals: readonly string[]): Promise<object>;
 }

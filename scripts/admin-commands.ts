@@ -166,7 +166,7 @@ export const ADMIN_COMMANDS: Readonly<Record<string, AdminCommand>> = {
     },
   },
   audit: {
-    usage: "[--target-kind agent|key|tenant] [--target-id ID] [--limit N] [--cursor C]",
+    usage: "[--target-kind agent|key|tenant|document|collection] [--target-id ID] [--limit N] [--cursor C]",
     summary: "who changed what, when and from where, newest first",
     positionals: [],
     options: ["target-kind", "target-id", "limit", "cursor"],

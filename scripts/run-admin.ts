@@ -5,10 +5,15 @@ import type { Violation } from "../core/administration/violations.ts";
 import { SCOPES } from "../core/auth/principal.ts";
 import { ParleyError } from "../core/errors/parley-error.ts";
 import { type AdminCommand, type OptionValues, UsageError } from "./admin-command.ts";
-import { ADMIN_COMMANDS } from "./admin-commands.ts";
+import { ADMIN_COMMANDS as ADMINISTRATION_COMMANDS } from "./admin-commands.ts";
 import type { AdminDatabase } from "./admin-database.ts";
 import { renderTable } from "./admin-output.ts";
+import { KNOWLEDGE_COMMANDS } from "./knowledge-commands.ts";
 
+const ADMIN_COMMANDS: Readonly<Record<string, AdminCommand>> = {
+  ...ADMINISTRATION_COMMANDS,
+  ...KNOWLEDGE_COMMANDS,
+};
 const TENANT_DEFAULT = "default";
 /** How the record of changes names whoever sits at the command line. */
 const ACTOR = "operator (command line)";
@@ -25,16 +30,18 @@ export interface RunAdminOptions {
 /** @returns 0 when it is done, 1 when it failed, 2 when the command line cannot be understood */
 export async function runAdmin(options: RunAdminOptions): Promise<0 | 1 | 2> {
   try {
-    await run(options);
-    return 0;
+    return await run(options);
   } catch (error) {
     options.complain(describeFailure(error));
     return error instanceof UsageError ? 2 : 1;
   }
 }
 
-async function run({ arguments: given, openDatabase, print }: RunAdminOptions): Promise<void> {
-  if (given.length === 0 || given.includes("--help") || given.includes("-h")) return print(help());
+async function run({ arguments: given, openDatabase, print }: RunAdminOptions): Promise<0 | 1> {
+  if (given.length === 0 || given.includes("--help") || given.includes("-h")) {
+    print(help());
+    return 0;
+  }
   const { name, command } = findCommand(given);
   const { options, positionals } = readArguments(name, command, given.slice(name.split(" ").length));
   const { tenant = TENANT_DEFAULT, json, ...own } = options;
@@ -50,6 +57,7 @@ async function run({ arguments: given, openDatabase, print }: RunAdminOptions): 
     };
     const result = await command.run({ sql: database.sql, actor }, own, positionals);
     print(json === undefined ? renderTable(result) : JSON.stringify(result, undefined, 2));
+    return command.failed?.(result) ? 1 : 0;
   } finally {
     await database.close();
   }

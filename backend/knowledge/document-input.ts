@@ -5,14 +5,10 @@ import { type Violation, validate } from "../../core/administration/violations.t
 import { IDENTIFIER_PATTERN } from "../../core/directory/agent.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
 import { DOCUMENT_BYTES_MAX } from "../../core/knowledge/document-size.ts";
+import { readDocumentType } from "../../core/knowledge/document-type.ts";
 import type { Metadata } from "./chunk.ts";
 import { METADATA_FIELD_PATTERN } from "./metadata-filter.ts";
-import {
-  DOCUMENT_MEDIA_TYPES,
-  type DocumentMediaType,
-  type DocumentSource,
-  isDocumentMediaType,
-} from "./read-document.ts";
+import type { DocumentSource } from "./read-document.ts";
 
 /** A path as people write them: no control characters, no space at the ends. */
 const DOCUMENT_ID_PATTERN = /^(?![\s/])[^\p{Cc}\p{Zl}\p{Zp}]{1,256}(?<!\s)$/u;
@@ -61,7 +57,7 @@ export interface CheckedDocument extends DocumentSource {
 
 /** @throws ParleyError `invalid_argument`, also with reason `unsupported-media-type` or `body-too-large` */
 export function checkDocument(input: DocumentInput): CheckedDocument {
-  const { mediaType, charset } = readContentType(input.contentType);
+  const { mediaType, charset } = readDocumentType(input.contentType);
   const { id, title, metadata } = validate(documentSchema, {
     id: input.id,
     title: input.title,
@@ -94,19 +90,4 @@ export function requireCollectionName(name: string): void {
     description: "must be 1 to 64 of a-z 0-9 . _ -, beginning and ending with a letter or digit",
   };
   validate(z.unknown(), undefined, IDENTIFIER_PATTERN.test(name) ? [] : [violation]);
-}
-
-function readContentType(contentType: string): { mediaType: DocumentMediaType; charset: string | undefined } {
-  const [type = "", ...parameters] = contentType.split(";");
-  const mediaType = type.trim().toLowerCase();
-  const charset = parameters
-    .map((parameter) => /^\s*charset\s*=\s*"?([^"]*?)"?\s*$/i.exec(parameter)?.[1])
-    .find((found) => found !== undefined);
-  if (isDocumentMediaType(mediaType)) return { mediaType, charset };
-  const known = DOCUMENT_MEDIA_TYPES.join(", ");
-  const problem =
-    mediaType === "" ? "the document's media type is missing" : `${mediaType.slice(0, 80)} is not read`;
-  throw new ParleyError("invalid_argument", `${problem}; send it with \`Content-Type\` one of ${known}`, {
-    reason: "unsupported-media-type",
-  });
 }

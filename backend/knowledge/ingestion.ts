@@ -42,6 +42,16 @@ export interface PutOutcome {
   readonly error: ParleyError | undefined;
 }
 
+/** What the documents of one request have in common. */
+interface PutContext {
+  /** By id, of what is there already. */
+  readonly hashes: ReadonlyMap<string, string>;
+  readonly jobId: string;
+  readonly call: IngestionCall;
+  /** Makes the collection, or throws when nothing more can be taken. */
+  prepare(): Promise<void>;
+}
+
 /** What ingestion works with. */
 export interface IngestionParts {
   readonly documents: SqlDocumentStore;
@@ -74,8 +84,8 @@ export class Ingestion {
     const checked = checkDocument(input);
     const jobId = this.#parts.makeId();
     const hashes = await this.#hashesOf(collection, [checked.id], call);
-    if (hashes.get(checked.id) !== checked.contentHash) await this.#prepare(collection, call);
-    const outcome = await this.#putChecked(collection, checked, { hashes, jobId, call });
+    const prepare = () => this.#prepare(collection, call);
+    const outcome = await this.#putChecked(collection, checked, { hashes, jobId, call, prepare });
     if (outcome.status === "unchanged") return { outcome, job: undefined };
     const job = await this.#awaitJob(collection, jobId, call);
     return { outcome: { ...outcome, document: await this.get(collection, checked.id, call) }, job };
@@ -97,11 +107,18 @@ export class Ingestion {
       inputs.map(({ id }) => id),
       call,
     );
-    await this.#prepare(collection, call);
+    // Before the first document that is taken, and for that one only.
+    let prepared: Promise<void> | undefined;
+    const prepare = () => {
+      prepared ??= this.#prepare(collection, call);
+      return prepared;
+    };
     const outcomes: PutOutcome[] = [];
     for (const input of inputs) {
       try {
-        outcomes.push(await this.#putChecked(collection, checkDocument(input), { hashes, jobId, call }));
+        outcomes.push(
+          await this.#putChecked(collection, checkDocument(input), { hashes, jobId, call, prepare }),
+        );
       } catch (thrown) {
         call.signal.throwIfAborted();
         const error = toParleyError(thrown);
@@ -192,7 +209,7 @@ export class Ingestion {
   async #putChecked(
     collection: string,
     checked: CheckedDocument,
-    { hashes, jobId, call }: { hashes: ReadonlyMap<string, string>; jobId: string; call: IngestionCall },
+    { hashes, jobId, call, prepare }: PutContext,
   ): Promise<PutOutcome> {
     const { id, contentHash, mediaType, metadata, bytes } = checked;
     const { actor, signal } = call;
@@ -204,6 +221,7 @@ export class Ingestion {
     });
     if (hashes.get(id) === contentHash) return unchanged();
     const { text, format, title = id } = await this.#parts.reader.read(checked, signal);
+    await prepare();
     const version = { title: title.slice(0, 200), mediaType, contentHash, metadata, format, text };
     const document = await this.#parts.documents.put(
       { ...version, tenantId: actor.tenantId, collection, id, sizeBytes: bytes.byteLength },

@@ -1,27 +1,11 @@
 /** From the bytes of a document to its text and chunks, by media type. Pure work, done in a thread of its own. */
+import type { DocumentMediaType } from "../../core/knowledge/document-type.ts";
 import { decodeText } from "./decode-text.ts";
 import { CHUNKS_MAX, documentError, TEXT_CHARACTERS_MAX, textTooLong } from "./document-limits.ts";
 import type { TextFormat } from "./document-structure.ts";
 import { readHtml } from "./read-html.ts";
 import { readPdf } from "./read-pdf.ts";
 import { type DocumentChunk, splitDocument } from "./split-document.ts";
-
-/** Media types that are read. */
-export const DOCUMENT_MEDIA_TYPES = [
-  "text/plain",
-  "text/markdown",
-  "text/html",
-  "application/xhtml+xml",
-  "application/pdf",
-] as const;
-
-/** One of {@link DOCUMENT_MEDIA_TYPES}. */
-export type DocumentMediaType = (typeof DOCUMENT_MEDIA_TYPES)[number];
-
-/** Whether documents of this type, lower case and without parameters, are read. */
-export function isDocumentMediaType(type: string): type is DocumentMediaType {
-  return (DOCUMENT_MEDIA_TYPES as readonly string[]).includes(type);
-}
 
 /** A document as it was sent. */
 export interface DocumentSource {

@@ -7,6 +7,8 @@
 export const DOCUMENT_BYTES_MAX = 16 * 1_048_576;
 /** Documents of one bulk request; they are read one after the other within the request's time. */
 export const BULK_DOCUMENTS_MAX = 500;
+/** Largest body of a bulk request: a Worker holds it as text, as JSON and as a message at once. */
+export const BULK_BYTES_MAX = 8 * 1_048_576;
 /** Documents on one page of a list. */
 export const DOCUMENTS_LISTED_MAX = 200;
 /** Room for the other fields of a request that carries {@link DOCUMENT_BYTES_MAX}. */

@@ -9,6 +9,8 @@ import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 export interface BackendCall {
   readonly principal: Principal;
   readonly requestId: string;
+  /** Network address of the caller, where it is to be recorded. */
+  readonly address?: string;
   readonly trace: TraceContext;
   /** For all attempts together; what is left of it is handed on with each one. */
   readonly deadline: Deadline;

@@ -1,6 +1,7 @@
 /** One address of the backend, and the two kinds of calls to it: one answer, or a stream whose first event has come. */
 import { type CallOptions, type Client, Code, ConnectError } from "@connectrpc/connect";
 import type { A2AMessage, AgentService } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import type { KnowledgeService } from "../../proto/gen/parley/v1/knowledge_service_pb.js";
 import type { AddressBreaker } from "./address-breaker.ts";
 import { whileServing } from "./while-serving.ts";
 
@@ -10,6 +11,7 @@ export interface BackendAddress {
   readonly name: string;
   readonly breaker: AddressBreaker;
   readonly agent: Client<typeof AgentService>;
+  readonly knowledge: Client<typeof KnowledgeService>;
   /** Rejects when the address does not serve, or does not say so before the signal aborts. */
   readonly check: (signal: AbortSignal) => Promise<void>;
 }

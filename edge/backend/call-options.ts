@@ -20,12 +20,13 @@ export function createCallOptions(tokenSecret: string, now: Clock): MakeCallOpti
   return async (call, signal) => {
     const timeoutMs = Math.ceil(call.deadline.remainingMsOrThrow());
     tokenKey ??= await importBackendTokenSecret(tokenSecret);
-    const { principal, requestId } = call;
+    const { principal, requestId, address } = call;
+    const claims = { principal, requestId, ...(address !== undefined && { address }) };
     return {
       signal,
       timeoutMs,
       headers: {
-        [BACKEND_TOKEN_HEADER]: await signBackendToken(tokenKey, { principal, requestId }, now()),
+        [BACKEND_TOKEN_HEADER]: await signBackendToken(tokenKey, claims, now()),
         [REQUEST_ID_HEADER]: requestId,
         [TRACEPARENT_HEADER]: traceparentOf(call.trace),
       },

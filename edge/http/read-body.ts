@@ -1,6 +1,6 @@
 /**
- * Reads the body of a request as JSON text: its media type and its size are checked before and while it is read,
- * so that an oversized body is never held, and what is not UTF-8 is refused.
+ * Reads the body of a request: its media type and its size are checked before and while it is read, so that an
+ * oversized body is never held, and JSON that is not UTF-8 is refused.
  */
 import { ParleyError } from "../../core/errors/parley-error.ts";
 import { clientGone } from "./request-deadline.ts";
@@ -19,28 +19,61 @@ export interface ReadBodyOptions {
  * @throws ParleyError `invalid_argument`, with reason `unsupported-media-type` (415), `body-too-large` (413), or
  *   none (400) for text that is not UTF-8
  */
-export async function readJsonText(request: Request, { bytesMax, signal }: ReadBodyOptions): Promise<string> {
+export async function readJsonText(request: Request, options: ReadBodyOptions): Promise<string> {
   requireJsonMediaType(request.headers);
+  const decode = utf8Decoder();
+  let text = "";
+  for await (const piece of piecesOf(request, options)) text += decode(piece);
+  return text + decode();
+}
+
+/**
+ * The body as it is; whoever calls looks at its media type.
+ *
+ * @throws ParleyError `invalid_argument`, with reason `body-too-large` (413), or `unsupported-media-type` (415) when
+ *   it is compressed
+ */
+export async function readBytes(
+  request: Request,
+  options: ReadBodyOptions,
+): Promise<Uint8Array<ArrayBuffer>> {
+  if (isCompressed(request.headers)) {
+    throw new ParleyError("invalid_argument", "the body must be sent uncompressed", {
+      reason: "unsupported-media-type",
+    });
+  }
+  const pieces: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const piece of piecesOf(request, options)) {
+    pieces.push(piece);
+    sizeBytes += piece.byteLength;
+  }
+  const bytes = new Uint8Array(sizeBytes);
+  let offset = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, offset);
+    offset += piece.byteLength;
+  }
+  return bytes;
+}
+
+async function* piecesOf(
+  request: Request,
+  { bytesMax, signal }: ReadBodyOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
   const announcedBytes = Number(request.headers.get("content-length") ?? 0);
   if (announcedBytes > bytesMax) {
     void request.body?.cancel().catch(() => {});
     throw bodyTooLarge(bytesMax);
   }
-  return request.body ? readText(request.body.getReader(), bytesMax, signal) : "";
-}
-
-async function readText(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  bytesMax: number,
-  signal: AbortSignal,
-): Promise<string> {
+  if (!request.body) return;
   // A pending read settles when its reader is canceled; whether that is why is looked at after each one.
   signal.throwIfAborted();
+  const reader = request.body.getReader();
   const onAbort = () => void reader.cancel(signal.reason).catch(() => {});
   signal.addEventListener("abort", onAbort, { once: true });
+  let isRead = false;
   try {
-    const decode = utf8Decoder();
-    let text = "";
     let sizeBytes = 0;
     while (true) {
       const { done, value } = await reader.read().catch((cause: unknown) => {
@@ -48,18 +81,21 @@ async function readText(
         throw signal.aborted ? signal.reason : clientGone(cause);
       });
       signal.throwIfAborted();
-      if (done) return text + decode();
+      isRead = done;
+      if (done) return;
       sizeBytes += value.byteLength;
       if (sizeBytes > bytesMax) throw bodyTooLarge(bytesMax);
-      text += decode(value);
+      yield value;
     }
-  } catch (error) {
-    // Not awaited: how long the source takes to stop is not this answer's concern.
-    void reader.cancel(error).catch(() => {});
-    throw error;
   } finally {
+    // Not awaited: how long the source takes to stop is not this answer's concern.
+    if (!isRead) void reader.cancel().catch(() => {});
     signal.removeEventListener("abort", onAbort);
   }
+}
+
+function isCompressed(headers: Headers): boolean {
+  return (headers.get("content-encoding") ?? "identity") !== "identity";
 }
 
 /** Decodes piece by piece; called without a piece, it ends the text. */
@@ -79,9 +115,8 @@ function requireJsonMediaType(headers: Headers): void {
   const charset = parameters
     .map((parameter) => /^\s*charset="?([^"]*)"?\s*$/i.exec(parameter)?.[1])
     .find((found) => found !== undefined);
-  const encoding = headers.get("content-encoding") ?? "identity";
   const isUtf8 = charset === undefined || /^utf-?8$/i.test(charset.trim());
-  if (JSON_MEDIA_TYPE.test(mediaType.trim()) && isUtf8 && encoding === "identity") return;
+  if (JSON_MEDIA_TYPE.test(mediaType.trim()) && isUtf8 && !isCompressed(headers)) return;
   throw new ParleyError(
     "invalid_argument",
     "the body must be JSON in UTF-8, uncompressed, with the header `Content-Type: application/json`",

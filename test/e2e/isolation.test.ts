@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SCOPES } from "../../core/auth/principal.ts";
 import { ROUTES } from "../../edge/app.ts";
 import { AgentService } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import { KnowledgeService } from "../../proto/gen/parley/v1/knowledge_service_pb.js";
 import { type Gateway, startGateway } from "../support/gateway.ts";
 import { api, eventually, makeKey } from "./administration-client.ts";
 import { ask, type Json } from "./ask.ts";
@@ -23,6 +24,9 @@ interface Ids {
   context: string;
   task: string;
   message: string;
+  collection: string;
+  document: string;
+  job: string;
 }
 
 let gateway: Gateway;
@@ -37,6 +41,9 @@ const missing: Ids = {
   context: "nobodys-context",
   task: "nobodys-task",
   message: "nobodys-message",
+  collection: "nobodys-collection",
+  document: "nobodys-document",
+  job: "nobodys-job",
 };
 
 /** A key of a tenant, made by the command line's way: nobody else may act in a tenant that is not his. */
@@ -63,6 +70,12 @@ beforeAll(async () => {
   const reply = await ask(gateway, message, { key: owner });
   expect(reply.status).toBe(200);
   const { id: key } = await makeKey(gateway, { label: "theirs", scopes: ["agents:read"] }, owner);
+  const put = await api(gateway, "PUT /api/v1/knowledge/their-collection/documents/their-document", {
+    key: owner,
+    body: "the secret plan of Theirs",
+    headers: { "content-type": "text/plain" },
+  });
+  expect([200, 202]).toContain(put.status);
   theirs = {
     agent: "their-agent",
     key,
@@ -70,6 +83,9 @@ beforeAll(async () => {
     context: "their-context",
     task: reply.body.taskId,
     message: "their-message",
+    collection: "their-collection",
+    document: "their-document",
+    job: put.body.job.id,
   };
   await eventually(10_000, async () => {
     const { body } = await api(gateway, "GET /api/v1/messages", { key: owner });
@@ -88,6 +104,8 @@ interface Call {
 }
 
 const ECHO = { name: "E", config: { kind: "echo" } };
+const ofCollection = ({ collection }: Ids) => `/api/v1/knowledge/${collection}`;
+const ofDocument = (ids: Ids) => `${ofCollection(ids)}/documents/${ids.document}`;
 const byAgent = (ids: Ids) => `/api/v1/agents/${ids.agent}`;
 
 /** Each route with the ids in every place that takes one; lists take none and are looked through instead. */
@@ -142,6 +160,24 @@ const CALLS: Record<string, (ids: Ids) => Call[]> = {
   "POST /api/v1/tenants": ({ tenant }) => [{ body: { id: tenant, name: "T" } }],
   "GET /api/v1/tenants/{id}": ({ tenant }) => [{ path: `/api/v1/tenants/${tenant}` }],
   "PATCH /api/v1/tenants/{id}": ({ tenant }) => [{ path: `/api/v1/tenants/${tenant}`, body: { name: "T" } }],
+  "GET /api/v1/knowledge/{collection}/documents": (ids) => [{ path: `${ofCollection(ids)}/documents` }],
+  // Collections belong to their tenant: the same name is free in another. So these are refused for what is in them.
+  "POST /api/v1/knowledge/{collection}/documents": (ids) => [
+    {
+      path: `${ofCollection(ids)}/documents`,
+      body: [{ id: ids.document, mediaType: "image/png", text: "x" }],
+    },
+  ],
+  "PUT /api/v1/knowledge/{collection}/documents/{id}": (ids) => [
+    { path: ofDocument(ids), body: "", headers: { "content-type": "application/pdf" } },
+  ],
+  "GET /api/v1/knowledge/{collection}/documents/{id}": (ids) => [
+    { path: ofDocument(ids) },
+    { path: `${ofDocument(ids)}?text=true` },
+  ],
+  "DELETE /api/v1/knowledge/{collection}/documents/{id}": (ids) => [{ path: ofDocument(ids) }],
+  "GET /api/v1/knowledge/{collection}/jobs/{id}": (ids) => [{ path: `${ofCollection(ids)}/jobs/${ids.job}` }],
+  "DELETE /api/v1/knowledge/{collection}": (ids) => [{ path: ofCollection(ids) }],
   "GET /api/v1/usage": () => [{}, { path: "/api/v1/usage?groupBy=day,agent,model,key" }],
   "GET /api/v1/messages": ({ agent, context }) => [
     {},
@@ -200,7 +236,9 @@ describe("every route", () => {
       ];
       expect(answer).toEqual(expected);
       expect(answer.text).not.toMatch(/secret plan|Theirs/);
-      if (route.includes("{id}")) expect([403, 404]).toContain(answer.status);
+      if (route.includes("{id}") && !route.startsWith("PUT /api/v1/knowledge")) {
+        expect([403, 404]).toContain(answer.status);
+      }
     }
   });
 
@@ -214,6 +252,8 @@ describe("every route", () => {
     });
     const tenant = await api(gateway, "GET /api/v1/tenants/owner");
     expect(tenant.body).toMatchObject({ name: "owner", limits: {} });
+    const document = await api(gateway, `GET ${ofDocument(theirs)}?text=true`, { key: owner });
+    expect(document.body).toMatchObject({ text: "the secret plan of Theirs" });
   });
 
   it("lets both tenants have an agent of the same id, each its own", async () => {
@@ -225,16 +265,14 @@ describe("every route", () => {
   });
 });
 
-/** A client of AgentService with a key. */
+/** A client of every service with a key. */
 function clientOf(key: string) {
   const authorize: Interceptor = (next) => (request) => {
     request.header.set("authorization", `Bearer ${key}`);
     return next(request);
   };
-  return createClient(
-    AgentService,
-    createGrpcTransport({ baseUrl: gateway.backendUrl, interceptors: [authorize] }),
-  );
+  const transport = createGrpcTransport({ baseUrl: gateway.backendUrl, interceptors: [authorize] });
+  return { ...createClient(AgentService, transport), ...createClient(KnowledgeService, transport) };
 }
 
 type Rpc = (client: ReturnType<typeof clientOf>, ids: Ids) => AsyncIterable<unknown> | Promise<unknown>;
@@ -263,7 +301,26 @@ const RPCS: Record<string, Rpc[]> = {
   cancelReply: [(client, { task }) => client.cancelReply({ taskId: task })],
   startReply: [(client, { agent }) => client.startReply({ receiverId: agent, text: "hi" })],
   getTask: [(client, { task }) => client.getTask({ taskId: task })],
+  // A name of another tenant is free here, so these are refused for what is in them, and a list is empty.
+  putDocument: [
+    (client, { collection, document: id }) =>
+      client.putDocument({ collection, document: { id, contentType: "image/png" } }),
+  ],
+  putDocuments: [
+    (client, { collection, document: id }) =>
+      client.putDocuments({ collection, documents: [{ id, contentType: "image/png" }] }),
+  ],
+  listDocuments: [(client, { collection }) => client.listDocuments({ collection })],
+  getDocument: [
+    (client, { collection, document: id }) => client.getDocument({ collection, id, withText: true }),
+  ],
+  deleteDocument: [(client, { collection, document: id }) => client.deleteDocument({ collection, id })],
+  deleteCollection: [(client, { collection }) => client.deleteCollection({ collection })],
+  getJob: [(client, { collection, job }) => client.getJob({ collection, jobId: job })],
 };
+/** Those whose answer is not `not_found`. */
+const ANSWERED = ["putDocument", "putDocuments", "listDocuments"];
+const METHODS = [AgentService, KnowledgeService].flatMap(({ method }) => Object.keys(method));
 
 /** All that came, then how it ended. */
 async function outcomeOf(rpc: Rpc, ids: Ids): Promise<string> {
@@ -282,18 +339,15 @@ async function outcomeOf(rpc: Rpc, ids: Ids): Promise<string> {
 
 describe("every RPC", () => {
   it("is among these cases", () => {
-    expect(Object.keys(RPCS).toSorted()).toEqual(Object.keys(AgentService.method).toSorted());
+    expect(Object.keys(RPCS).toSorted()).toEqual(METHODS.toSorted());
   });
 
-  it.each(Object.keys(AgentService.method))(
-    "%s answers for another tenant's ids as for ids that nobody has",
-    async (name) => {
-      for (const rpc of RPCS[name] ?? []) {
-        const outcome = await outcomeOf(rpc, theirs);
-        expect(outcome).toBe(await outcomeOf(rpc, missing));
-        expect(outcome).toMatch(/NotFound|not_found/);
-        expect(outcome).not.toMatch(/secret plan|Theirs/);
-      }
-    },
-  );
+  it.each(METHODS)("%s answers for another tenant's ids as for ids that nobody has", async (name) => {
+    for (const rpc of RPCS[name] ?? []) {
+      const outcome = await outcomeOf(rpc, theirs);
+      expect(outcome).toBe(await outcomeOf(rpc, missing));
+      if (!ANSWERED.includes(name)) expect(outcome).toMatch(/NotFound|not_found/);
+      expect(outcome).not.toMatch(/secret plan|Theirs/);
+    }
+  });
 });

@@ -2,7 +2,7 @@
 import { constants, deflateRawSync, deflateSync } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
 import { DocumentReader } from "../../../backend/knowledge/document-reader.ts";
-import type { DocumentMediaType } from "../../../backend/knowledge/read-document.ts";
+import type { DocumentMediaType } from "../../../core/knowledge/document-type.ts";
 import { makePdf } from "../../support/make-pdf.ts";
 
 const LIMIT_MS = 60_000;

@@ -1,7 +1,8 @@
 /** From bytes to text and chunks: encodings, broken files, and where chunks stand in the text. */
 import { describe, expect, it } from "vitest";
 import { CHUNKS_MAX, TEXT_CHARACTERS_MAX } from "../../../backend/knowledge/document-limits.ts";
-import { type DocumentMediaType, readDocument } from "../../../backend/knowledge/read-document.ts";
+import { readDocument } from "../../../backend/knowledge/read-document.ts";
+import type { DocumentMediaType } from "../../../core/knowledge/document-type.ts";
 import { makePdf } from "../../support/make-pdf.ts";
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);

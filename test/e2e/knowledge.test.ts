@@ -1,0 +1,169 @@
+/** Documents over HTTP, through the real worker and the real backend: in, seen, replaced, out; and hostile ones. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Gateway, startGateway } from "../support/gateway.ts";
+import { makePdf } from "../support/make-pdf.ts";
+import { api, eventually } from "./administration-client.ts";
+import type { Json } from "./ask.ts";
+
+const LIMIT_MS = 120_000;
+const DOCS = "/api/v1/knowledge/docs";
+let gateway: Gateway;
+
+beforeAll(async () => {
+  gateway = await startGateway();
+}, LIMIT_MS);
+afterAll(async () => {
+  await gateway.stop();
+  gateway.remove();
+}, LIMIT_MS);
+
+async function put(path: string, body: string | Uint8Array<ArrayBuffer>, contentType = "text/markdown") {
+  const response = await fetch(`${gateway.url}${DOCS}/documents/${path}`, {
+    method: "PUT",
+    headers: { authorization: `Bearer ${gateway.key}`, ...(contentType && { "content-type": contentType }) },
+    body: typeof body === "string" ? new TextEncoder().encode(body) : body,
+  });
+  return { status: response.status, body: (await response.json()) as Json };
+}
+const get = (path: string) => api(gateway, `GET ${DOCS}${path}`);
+const readyDocument = (id: string) =>
+  eventually(20_000, async () => (await get(`/documents/${id}`)).body.state === "ready");
+
+describe("a document over HTTP", () => {
+  it(
+    "is put, read, listed, left alone when unchanged, replaced and deleted",
+    async () => {
+      const id = encodeURIComponent("guide/limits.md");
+      const first = await put(
+        `${id}?title=Limits&metadata={"year":2026}`,
+        "# Limits\n\nTen requests a minute.",
+      );
+      expect([200, 202]).toContain(first.status);
+      expect(first.body.document).toMatchObject({
+        id: "guide/limits.md",
+        title: "Limits",
+        metadata: { year: 2026 },
+      });
+      await readyDocument(id);
+      const same = await put(
+        `${id}?title=Limits&metadata={"year":2026}`,
+        "# Limits\n\nTen requests a minute.",
+      );
+      expect(same).toMatchObject({ status: 200, body: { unchanged: true } });
+      expect((await get(`/documents/${id}?text=true`)).body.text).toBe("# Limits\n\nTen requests a minute.");
+      expect((await put(id, "# Limits\n\nTwenty.")).body.unchanged).toBe(false);
+      expect((await get("/documents")).body.documents).toMatchObject([
+        { id: "guide/limits.md", chunksCount: 1 },
+      ]);
+      expect([204, 202]).toContain((await api(gateway, `DELETE ${DOCS}/documents/${id}`)).status);
+      expect((await get(`/documents/${id}`)).status).toBe(404);
+      const { body } = await api(gateway, "GET /api/v1/audit?targetKind=document");
+      expect(body.entries[0]).toMatchObject({ action: "document.delete", targetId: "docs/guide/limits.md" });
+      expect(body.entries[0].address).toMatch(/127\.0\.0\.1|::1/);
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    "may be a PDF or HTML",
+    async () => {
+      const pdf = await put(
+        "paper",
+        new Uint8Array(makePdf({ pages: [["Alpacas hum"]], title: "Paper" })),
+        "application/pdf",
+      );
+      expect(pdf.body.document).toMatchObject({ title: "Paper", mediaType: "application/pdf" });
+      await put(
+        "page",
+        "<title>Page</title><script>evil()</script><p>Caf&eacute;</p>",
+        "text/html; charset=utf-8",
+      );
+      expect((await get("/documents/page?text=true")).body).toMatchObject({ title: "Page", text: "Café" });
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    "is refused with a status and words that say what to do",
+    async () => {
+      const gone = "y".repeat(17 * 1024 * 1024);
+      for (const [answer, status, reason, words] of [
+        [await put("a", "x", ""), 415, "unsupported-media-type", /media type is missing/],
+        [await put("a", "x", "image/png"), 415, "unsupported-media-type", /application\/pdf/],
+        [await put("a", gone), 413, "body-too-large", /16777216 bytes/],
+        [await put("a", " "), 400, "document-empty", /no text/],
+        [await put("a", new Uint8Array([0xff, 0x41])), 400, "document-encoding", /charset=/],
+        [await put("a", "hello", "application/pdf"), 400, "document-broken", /save it again/],
+        [await put("a?colour=red", "x"), 400, "invalid-input", /colour/],
+        [await put("a?metadata=[1]", "x"), 400, undefined, /JSON object/],
+        [await put("a?metadata={}", "<b>".repeat(100_000), "text/html"), 400, "document-too-complex", /deep/],
+      ] as const) {
+        expect(answer).toMatchObject({ status, body: { error: { message: expect.stringMatching(words) } } });
+        expect(answer.body.error.reason).toBe(reason);
+      }
+      expect((await get("/documents/a")).status).toBe(404);
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    "made to break the process leaves it serving",
+    async () => {
+      const pages = Array.from({ length: 3_000 }, () => ["x"]);
+      const answer = await put("bomb", new Uint8Array(makePdf({ pages })), "application/pdf");
+      expect(answer).toMatchObject({ status: 400, body: { error: { reason: "document-too-long" } } });
+      expect((await put("after", "still here")).body.document.id).toBe("after");
+    },
+    LIMIT_MS,
+  );
+});
+
+describe("many documents over HTTP", () => {
+  const many = Array.from({ length: 30 }, (_, number) => ({
+    ...{ id: `m${number}`, mediaType: "text/plain", text: `number ${number}` },
+  }));
+
+  it(
+    "are taken as JSON and as NDJSON, with a job that can be followed",
+    async () => {
+      const asJson = await api(gateway, "POST /api/v1/knowledge/bulk/documents", { body: many });
+      expect([200, 202]).toContain(asJson.status);
+      expect(asJson.body.results).toHaveLength(30);
+      const job = `/api/v1/knowledge/bulk/jobs/${asJson.body.job.id}`;
+      await eventually(30_000, async () => (await api(gateway, `GET ${job}`)).body.finished);
+      expect((await api(gateway, `GET ${job}`)).body).toMatchObject({ total: 30, done: 30, failed: 0 });
+      const asLines = await api(gateway, "POST /api/v1/knowledge/bulk/documents", {
+        headers: { "content-type": "application/x-ndjson" },
+        body: `${many.map((one) => JSON.stringify(one)).join("\n")}\n${JSON.stringify({
+          ...{ id: "pdf", mediaType: "application/pdf" },
+          contentBase64: Buffer.from(makePdf({ pages: [["hum"]] })).toString("base64"),
+        })}\n`,
+      });
+      expect(asLines.body.results.map(({ status }: { status: string }) => status)).toEqual([
+        ...many.map(() => "unchanged"),
+        "queued",
+      ]);
+      const page = await api(gateway, "GET /api/v1/knowledge/bulk/documents?limit=20");
+      const rest = await api(
+        gateway,
+        `GET /api/v1/knowledge/bulk/documents?limit=20&cursor=${page.body.nextCursor}`,
+      );
+      expect(page.body.documents.length + rest.body.documents.length).toBe(31);
+      expect([202, 204]).toContain((await api(gateway, "DELETE /api/v1/knowledge/bulk")).status);
+      expect((await api(gateway, "GET /api/v1/knowledge/bulk/documents")).body).toEqual({ documents: [] });
+    },
+    LIMIT_MS,
+  );
+
+  it.each([
+    ["no list", {}, /.*/],
+    ["an empty list", [], /.*/],
+    ["too many", Array(501).fill(many[0]), /.*/],
+    ["neither text nor bytes", [{ id: "a", mediaType: "text/plain" }], /either text or contentBase64/],
+    ["broken base64", [{ id: "a", mediaType: "application/pdf", contentBase64: "*" }], /is not base64/],
+  ])("are refused as a whole: %s", async (_, body, words) => {
+    const answer = await api(gateway, `POST ${DOCS}/documents`, { body });
+    expect(answer).toMatchObject({ status: 400, body: { error: { code: "invalid_argument" } } });
+    expect(answer.body.error.message).toMatch(words);
+  });
+});
