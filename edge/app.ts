@@ -23,10 +23,12 @@ import { requestContext } from "./http/request-context.ts";
 import { requestDeadline } from "./http/request-deadline.ts";
 import { requireCallerScope } from "./http/require-caller-scope.ts";
 import type { Method, Route } from "./http/route.ts";
+import * as sessions from "./http/session-routes.ts";
 import * as tasks from "./http/task-routes.ts";
 import * as tenants from "./http/tenant-routes.ts";
 import * as aboutKnowledge from "./openapi/knowledge-operations.ts";
 import * as about from "./openapi/operations.ts";
+import * as aboutSessions from "./openapi/session-operations.ts";
 
 /** What the application touches, beside what is composed from its environment. */
 export interface AppOptions {
@@ -58,6 +60,17 @@ export const ROUTES: readonly Route[] = [
   route("POST /v1/chat/completions", ["messages:send"], completions.postCompletion, about.postCompletion),
   route("GET /v1/models", ["agents:read"], completions.listModels, about.listModels),
   route("GET /v1/models/{id}", ["agents:read"], completions.getModel, about.getModel),
+  route("POST /api/v1/a2a/sessions", ["messages:send"], sessions.postSession, aboutSessions.postSession),
+  route(
+    "DELETE /api/v1/a2a/sessions/{id}",
+    ["messages:send"],
+    sessions.deleteSession,
+    aboutSessions.deleteSession,
+  ),
+  {
+    ...route("GET /ws/v1/a2a/stream", ["messages:send"], sessions.openSocket, aboutSessions.openSocket),
+    authenticate: sessions.authenticateConnection,
+  },
   route("GET /api/v1/agents", ["agents:read"], agents.listAgents, about.listAgents),
   route("POST /api/v1/agents", ["agents:write"], agents.postAgent, about.postAgent),
   route("GET /api/v1/agents/{id}", ["agents:read"], agents.getAgent, about.getAgent),
@@ -124,9 +137,11 @@ export function createApp({ compose, writeLine, now }: AppOptions): Hono<EdgeEnv
   return app;
 }
 
-function addRoute(app: Hono<EdgeEnv>, path: string, { method, scopes, handle }: Route): void {
+function addRoute(app: Hono<EdgeEnv>, path: string, route: Route): void {
+  const { method, scopes, handle } = route;
   const [scope, ...alternatives] = scopes;
-  if (scope === undefined) app.on(method, [path], handle);
+  if (route.authenticate) app.on(method, [path], requestDeadline, route.authenticate, handle);
+  else if (scope === undefined) app.on(method, [path], handle);
   else {
     const mayCall = requireCallerScope(scope, ...alternatives);
     app.on(method, [path], requestDeadline, authenticate, limitRequests, mayCall, handle);

@@ -39,6 +39,8 @@ export interface Composition {
   readonly knowledge: KnowledgeBackend;
   readonly admission: Admission;
   readonly readiness: Readiness;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
   /** Unix epoch, milliseconds. */
   readonly now: Clock;
 }
@@ -147,6 +149,7 @@ export function createComposition(config: EdgeConfig, parts: CompositionParts): 
     knowledge: new ConnectKnowledgeBackend(backendParts),
     admission: new Admission(parts.limiter),
     readiness: new Readiness(dependencies, parts.now),
+    random: parts.random,
     now: parts.now,
   };
 }

@@ -23,6 +23,8 @@ export const LOG_LEVEL_DEFAULT: LogLevel = "info";
 
 /** More addresses than this belong behind a load balancer. */
 const BACKEND_URLS_MAX = 32;
+/** Each is compared with the origin of every page that connects. */
+const ALLOWED_ORIGINS_MAX = 64;
 const REQUEST_BYTES_MIN = 1024;
 const REQUEST_BYTES_DEFAULT = 1_048_576;
 /** The isolate holds the body and its JSON; 128 MiB is all the memory it has. */
@@ -44,6 +46,8 @@ export interface EdgeConfig {
   readonly upstash: { readonly url: string; readonly token: string } | undefined;
   /** How callers' JWTs are verified; undefined where none is taken. */
   readonly jwt: JwtSettings | undefined;
+  /** Origins of pages that may open WebSockets, beside the gateway's own. */
+  readonly allowedOrigins: readonly string[];
   readonly requestBytesMax: number;
   readonly requestTimeoutMs: number;
   /** Header that says where a caller is, set by a proxy; undefined: the connection's other end. */
@@ -76,6 +80,14 @@ const schema = z
       .refine((text) => new TextEncoder().encode(text).byteLength >= BACKEND_TOKEN_SECRET_BYTES_MIN),
     DATABASE_URL: databaseUrl,
     DATABASE_ENDPOINT: z.preprocess(emptyAsUnset, z.url({ protocol: /^https?$/ }).optional()),
+    ALLOWED_ORIGINS: z.preprocess(
+      emptyAsUnset,
+      z
+        .string()
+        .default("")
+        .transform((text) => text.split(",").flatMap((origin) => origin.trim() || []))
+        .pipe(z.array(z.string().refine(isOrigin)).max(ALLOWED_ORIGINS_MAX)),
+    ),
     REQUEST_BYTES_MAX: wholeNumber(REQUEST_BYTES_MIN, REQUEST_BYTES_LIMIT, REQUEST_BYTES_DEFAULT),
     REQUEST_TIMEOUT_MS: wholeNumber(
       REQUEST_TIMEOUT_MS_MIN,
@@ -120,6 +132,10 @@ export const EDGE_VARIABLES = {
   DATABASE_ENDPOINT: {
     expectation: "unset, or the http or https URL of a Neon SQL endpoint",
     effect: "where SQL is sent instead of to Neon itself",
+  },
+  ALLOWED_ORIGINS: {
+    expectation: `unset, or at most ${ALLOWED_ORIGINS_MAX} origins such as https://chat.example.com, separated by commas`,
+    effect: "pages that may open WebSockets, beside the gateway's own",
   },
   REQUEST_BYTES_MAX: {
     expectation: `unset (${REQUEST_BYTES_DEFAULT}), or a whole number from ${REQUEST_BYTES_MIN} to ${REQUEST_BYTES_LIMIT}`,
@@ -181,6 +197,7 @@ export function readEdgeConfig(env: object): EdgeConfig {
     databaseEndpoint: values.DATABASE_ENDPOINT,
     upstash: upstashOf(values.UPSTASH_REDIS_REST_URL, values.UPSTASH_REDIS_REST_TOKEN),
     jwt: jwt.settings,
+    allowedOrigins: Object.freeze(values.ALLOWED_ORIGINS),
     requestBytesMax: values.REQUEST_BYTES_MAX,
     requestTimeoutMs: values.REQUEST_TIMEOUT_MS,
     clientAddressHeader: values.CLIENT_ADDRESS_HEADER,
@@ -190,6 +207,11 @@ export function readEdgeConfig(env: object): EdgeConfig {
 
 function upstashOf(url: string | undefined, token: string | undefined): EdgeConfig["upstash"] {
   return url === undefined || token === undefined ? undefined : Object.freeze({ url, token });
+}
+
+/** Scheme, host and maybe port, spelled as browsers do. */
+function isOrigin(text: string): boolean {
+  return hasUrl(text, ({ origin }) => origin === text);
 }
 
 function hasUrl(text: string, property: (url: URL) => boolean): boolean {

@@ -38,8 +38,13 @@ export function parseApiKey(text: string): PresentedApiKey | undefined {
 /** Makes a key from a source of cryptographic randomness. */
 export function generateApiKey(random: RandomBytes): NewApiKey {
   const keyId = randomText(random, KEY_ID_ALPHABET, KEY_ID_CHARACTERS);
-  const secret = randomText(random, SECRET_ALPHABET, SECRET_CHARACTERS);
+  const secret = generateSecret(random, SECRET_CHARACTERS);
   return { keyId, secret, text: `parley_${keyId}_${secret}` };
+}
+
+/** Random text of A-Z a-z 0-9, about 6 bits a character. */
+export function generateSecret(random: RandomBytes, characters: number): string {
+  return randomText(random, SECRET_ALPHABET, characters);
 }
 
 /** SHA-256 of a secret, lower-case hex (64 characters): what is stored in place of it. */
@@ -64,6 +69,12 @@ export async function verifyApiKey(
   const matches = equalInConstantTime(await hash(presented.secret), record?.secretSha256 ?? "");
   if (!record) return { ok: false, reason: "unknown-key" };
   if (!matches) return { ok: false, reason: "wrong-secret" };
+  return checkApiKey(record, nowMs);
+}
+
+/** Whether a key, whose secret has been checked before, is still good at the time `nowMs`, and for what. */
+export function checkApiKey(record: ApiKeyRecord | undefined, nowMs: number): Verification {
+  if (!record) return { ok: false, reason: "unknown-key" };
   if (record.revokedAtMs !== undefined && record.revokedAtMs <= nowMs)
     return { ok: false, reason: "revoked" };
   if (record.expiresAtMs !== undefined && record.expiresAtMs <= nowMs)
@@ -82,7 +93,7 @@ export async function verifyApiKey(
 }
 
 /** Compares without ending early; the lengths (always 64 for real hashes) are not secret. */
-function equalInConstantTime(a: string, b: string): boolean {
+export function equalInConstantTime(a: string, b: string): boolean {
   let difference = a.length ^ b.length;
   for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i);
   return difference === 0;

@@ -23,6 +23,7 @@ const HTTP_STATUS_BY_REASON: Readonly<Record<string, number>> = {
   "unsupported-media-type": 415,
   "method-not-allowed": 405,
   "version-mismatch": 412,
+  "upgrade-required": 426,
 };
 
 /** The body of every HTTP error. */

@@ -7,11 +7,11 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { type ErrorCode, ParleyError } from "../../core/errors/parley-error.ts";
 import { deadlineExceeded } from "../../core/resilience/deadline.ts";
 import { fullJitterMs, sleep } from "../../core/resilience/full-jitter.ts";
-import { TaskState } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { BackendCall, TaskPosition } from "./agent-backend.ts";
 import type { OpenStream } from "./backend-address.ts";
 import { toBackendFailure } from "./backend-failure.ts";
+import { endsTask } from "./ends-task.ts";
 import { reportFailure } from "./try-addresses.ts";
 
 /** Between two tries: often enough to be there soon after another backend has taken the task over. */
@@ -99,12 +99,4 @@ function lost(error: ParleyError, { last }: Progress): ParleyError {
     retryable: true,
     cause: error,
   });
-}
-
-/** Whether a stream may end with this event; a status other than "submitted" and "working" waits for the sender. */
-function endsTask({ body }: A2AMessage): boolean {
-  if (body.case === "content" || body.case === "error") return true;
-  if (body.case !== "status") return false;
-  const underWay = [TaskState.UNSPECIFIED, TaskState.SUBMITTED, TaskState.WORKING];
-  return !underWay.includes(body.value.state);
 }

@@ -20,6 +20,7 @@ export interface AccessFields {
   /** `receiver_id` as the caller gave it, at most 128 characters of it. */
   receiver: string;
   agentId: string;
+  sessionId: string;
   /** The backend address that was called last, and how many calls there were. */
   backend: string;
   attempts: number;

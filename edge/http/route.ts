@@ -1,5 +1,5 @@
 /** What a route is: a method and a path, who may call it, what answers, and its description for `/openapi.json`. */
-import type { Context } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
 import type * as z from "zod";
 import type { Scope } from "../../core/auth/principal.ts";
 import type { EdgeEnv } from "./edge-env.ts";
@@ -16,6 +16,8 @@ export interface Route {
   scopes: readonly Scope[];
   handle(c: Context<EdgeEnv>): Response | Promise<Response>;
   operation: Operation;
+  /** In place of the steps that look at the caller's credential, limit and scope; the request has a deadline. */
+  authenticate?: MiddlewareHandler<EdgeEnv>;
 }
 
 /** How a route is described; the schemas of its input are those that validate it. */

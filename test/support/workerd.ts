@@ -26,6 +26,8 @@ export interface WorkerdOptions {
   modulePath: string;
   /** Variables and secrets. */
   bindings: Readonly<Record<string, string>>;
+  /** Of loopback; default a free one. */
+  port?: number;
   /** Of an earlier one, whose Durable Objects go on; left to who gives it. */
   storageDirectory?: string;
 }
@@ -38,10 +40,13 @@ export interface RunningWorkerd {
   stop(): Promise<void>;
 }
 
-/** Builds the Worker of wrangler.toml into a directory, which is emptied first. */
-export function buildDeployedWorker(outDirectory: string): Promise<WorkerBundle> {
+/** Builds the Worker of wrangler.toml, or of another such file, into a directory, which is emptied first. */
+export function buildDeployedWorker(
+  outDirectory: string,
+  configFile: string = WRANGLER_FILE,
+): Promise<WorkerBundle> {
   return buildWorker({
-    configFile: WRANGLER_FILE,
+    configFile,
     directory: PROJECT_DIRECTORY,
     outDirectory,
     environment: process.env,
@@ -53,6 +58,7 @@ export function buildDeployedWorker(outDirectory: string): Promise<WorkerBundle>
 export async function startWorkerd({
   modulePath,
   bindings,
+  port: givenPort = 0,
   storageDirectory: givenStorageDirectory,
 }: WorkerdOptions): Promise<RunningWorkerd> {
   const directory = await mkdtemp(join(tmpdir(), "parley-workerd-"));
@@ -69,7 +75,7 @@ export async function startWorkerd({
       durableObjects: readDurableObjects(wranglerToml),
       storageDirectory,
       variables: bindings,
-      address: "127.0.0.1:0",
+      address: `127.0.0.1:${givenPort}`,
     }),
   );
   const workerd = await spawnGuarded({

@@ -19,7 +19,11 @@ let nowMs: number;
 
 const tokens: VerifyJwt = async (token) =>
   token === JWT
-    ? { ok: true, principal: { tenantId: "acme", subject: "tess", scopes: [], keyId: "" } }
+    ? {
+        ok: true,
+        principal: { tenantId: "acme", subject: "tess", scopes: [], keyId: "" },
+        expiresAtMs: 2_000_000,
+      }
     : { ok: false, reason: "bad-token" };
 
 beforeEach(async () => {

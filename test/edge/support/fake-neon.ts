@@ -20,31 +20,32 @@ export interface FakeNeon {
   addKey(
     limits?: TenantLimits,
     tenantId?: string,
-  ): Promise<{ apiKey: string; setLimits(limits: TenantLimits): void }>;
+    subject?: string,
+  ): Promise<{ apiKey: string; setLimits(limits: TenantLimits): void; revoke(): void }>;
   stop(): Promise<void>;
 }
 
 /** Starts it on a free port. */
 export async function startFakeNeon(): Promise<FakeNeon> {
   const keyRows = new Map<string, readonly (readonly [string, number, string | null])[]>();
-  const addKey: FakeNeon["addKey"] = async (limits = {}, tenantId = "default") => {
+  const addKey: FakeNeon["addKey"] = async (limits = {}, tenantId = "default", subject = "alice") => {
     const key = generateApiKey((bytes) => crypto.getRandomValues(bytes));
     const secretSha256 = await hashSecret(key.secret);
-    const setLimits = (changed: TenantLimits) => {
+    const setLimits = (changed: TenantLimits, revokedAtMs: string | null = null) => {
       keyRows.set(key.keyId, [
         ["id", TEXT, key.keyId],
         ["tenant_id", TEXT, tenantId],
-        ["subject", TEXT, "alice"],
+        ["subject", TEXT, subject],
         ["scopes", TEXT_ARRAY, "{messages:send,agents:read}"],
         ["secret_sha256", TEXT, secretSha256],
         ["expires_at_ms", FLOAT8, null],
-        ["revoked_at_ms", FLOAT8, null],
+        ["revoked_at_ms", FLOAT8, revokedAtMs],
         ["limits", JSONB, "{}"],
         ["tenant_limits", JSONB, JSON.stringify(changed)],
       ]);
     };
     setLimits(limits);
-    return { apiKey: key.text, setLimits };
+    return { apiKey: key.text, setLimits, revoke: () => setLimits(limits, "1") };
   };
   const { apiKey } = await addKey();
   const config = { kind: "model", models: [{ provider: "builtin" }], presetReply: "Back soon." };

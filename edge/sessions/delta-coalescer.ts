@@ -1,0 +1,58 @@
+/**
+ * Puts deltas of one turn that come close together into one frame. The first goes out at once, and so does one that
+ * comes after a pause; of the others, none waits longer than the time between two frames.
+ */
+import type { Clock } from "../../core/resilience/deadline.ts";
+import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import { DELTAS_PER_FRAME_MAX } from "./session-limits.ts";
+
+/** What a coalescer touches. */
+export interface DeltaCoalescerOptions {
+  readonly coalesceMs: number;
+  readonly now: Clock;
+  /** Takes events in order: either deltas, one or several, or one event of another kind. */
+  emit(events: readonly A2AMessage[]): void;
+}
+
+/** See above. While nothing waits, it has no timer. */
+export class DeltaCoalescer {
+  readonly #options: DeltaCoalescerOptions;
+  #waiting: A2AMessage[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #emittedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: DeltaCoalescerOptions) {
+    this.#options = options;
+  }
+
+  /** Takes the turn's next event. */
+  push(event: A2AMessage): void {
+    if (event.body.case !== "delta") {
+      this.flush();
+      this.#options.emit([event]);
+      return;
+    }
+    this.#waiting.push(event);
+    const waitMs = this.#emittedAtMs + this.#options.coalesceMs - this.#options.now();
+    if (waitMs <= 0 || this.#waiting.length >= DELTAS_PER_FRAME_MAX) this.flush();
+    else this.#timer ??= setTimeout(() => this.flush(), waitMs);
+  }
+
+  /** Sends what waits. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#waiting.length === 0) return;
+    const events = this.#waiting;
+    this.#waiting = [];
+    this.#emittedAtMs = this.#options.now();
+    this.#options.emit(events);
+  }
+
+  /** Forgets what waits; nothing comes after. */
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#waiting = [];
+  }
+}
