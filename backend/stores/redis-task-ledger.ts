@@ -26,6 +26,8 @@ const WORK_KEY = "parley:work";
 const TASK_KEEP_MS = 900_000;
 /** Leases that one script renews: Redis does nothing else meanwhile. */
 const LEASES_RENEWED_MAX = 200;
+/** A claim that Redis comes to later than this was sent before it stood still. */
+const CLAIM_DELAY_MS_MAX = 400;
 /** Parts of the pending entries that one claim looks at; it goes on there the next time. */
 const CLAIM_ROUNDS_MAX = 20;
 
@@ -47,6 +49,8 @@ export class RedisTaskLedger implements TaskLedger {
   readonly #reader: RedisEventReader;
   #onNotice: (notice: LedgerNotice) => void = () => {};
   #claimPosition = "0-0";
+  /** What Redis said of its time, and when, on this process's monotonic clock. */
+  #serverClock = { timeMs: 0, readAtMs: 0 };
 
   constructor(options: RedisTaskLedgerOptions) {
     const { connection, readConnection, backendId } = options;
@@ -146,9 +150,10 @@ export class RedisTaskLedger implements TaskLedger {
   async renew(leases: readonly Lease[]): Promise<LeaseState[]> {
     const { connection, backendId } = this.#options;
     const states: LeaseState[] = [];
-    for (let start = 0; start < leases.length; start += LEASES_RENEWED_MAX) {
+    // Without leases it is asked for its time.
+    for (let start = 0; start === 0 || start < leases.length; start += LEASES_RENEWED_MAX) {
       const some = leases.slice(start, start + LEASES_RENEWED_MAX);
-      const reply = (await connection.script(
+      const [time, reply] = (await connection.script(
         RENEW,
         [WORK_KEY, ...some.flatMap((lease) => [taskKey(lease), turnsKey(lease)])],
         [
@@ -156,7 +161,8 @@ export class RedisTaskLedger implements TaskLedger {
           TASK_KEEP_MS,
           ...some.flatMap(({ tenantId, taskId, token }) => [taskId, taskPrefix(tenantId), token]),
         ],
-      )) as string[][];
+      )) as [string, string[][]];
+      this.#serverClock = { timeMs: Number(time), readAtMs: performance.now() };
       states.push(...reply.map(leaseStateOf));
     }
     return states;
@@ -165,8 +171,13 @@ export class RedisTaskLedger implements TaskLedger {
   async claim(tasksMax: number): Promise<ClaimedTask[]> {
     const { connection, backendId, leaseMs } = this.#options;
     const claimed: ClaimedTask[] = [];
+    const { timeMs, readAtMs } = this.#serverClock;
     for (let round = 0; round < CLAIM_ROUNDS_MAX && claimed.length < tasksMax; round++) {
-      const args = [backendId, leaseMs, tasksMax - claimed.length, this.#claimPosition];
+      const askedAtMs = Math.round(timeMs + performance.now() - readAtMs);
+      const args = [
+        ...[backendId, leaseMs, tasksMax - claimed.length, this.#claimPosition],
+        ...[askedAtMs, CLAIM_DELAY_MS_MAX],
+      ];
       const [position, tasks] = (await connection.scriptBuffer(CLAIM, [WORK_KEY], args)) as [
         Buffer,
         ClaimReply[],

@@ -15,6 +15,11 @@ const INBOX_ENTRIES_MAX = 1_000;
 const HEADS_SKIPPED_MAX = 100;
 
 const COMMON = `
+local function nowMs()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
 local function inboxOf(backend) return 'parley:backend:' .. backend .. ':inbox' end
 
 local function notify(backend, kind, taskId)
@@ -113,7 +118,10 @@ if nextId then notify(redis.call('HGET', prefix .. nextId, 'backend'), 'turn', n
 return {'held', '', '', ''}
 `);
 
-/** KEYS: work, then task and turns of each lease. ARGV: backend, time to live, then task id, prefix and lease of each. */
+/**
+ * KEYS: work, then task and turns of each lease. ARGV: backend, time to live, then task id, prefix and lease of each.
+ * Returns the server's time, milliseconds, and the states.
+ */
 export const RENEW = new RedisScript(`${COMMON}
 local states = {}
 for i = 1, (#KEYS - 1) / 2 do
@@ -128,14 +136,16 @@ for i = 1, (#KEYS - 1) / 2 do
     states[i] = held(turns, prefix, taskId, task[4], task[5])
   end
 end
-return states
+return {tostring(nowMs()), states}
 `);
 
 /**
- * KEYS: work. ARGV: backend, lease time, tasks at most, where to go on. Returns where to go on the next time, and the
- * tasks taken over.
+ * KEYS: work. ARGV: backend, lease time, tasks at most, where to go on, the server's time when it was asked, how late
+ * it may be. A claim that Redis finds in its queue when it goes on after a standstill would take every lease, because
+ * all have run out by then: it does nothing. Returns where to go on the next time, and the tasks taken over.
  */
 export const CLAIM = new RedisScript(`${COMMON}
+if nowMs() - tonumber(ARGV[5]) > tonumber(ARGV[6]) then return {'0-0', {}} end
 local reply = redis.pcall('XAUTOCLAIM', KEYS[1], '${WORK_GROUP}', ARGV[1], ARGV[2], ARGV[4], 'COUNT', ARGV[3])
 if reply.err then return {'0-0', {}} end
 local claimed = {}

@@ -140,7 +140,7 @@ export interface TaskLedger {
   /** Renews leases; one state for each, in order. */
   renew(leases: readonly Lease[]): Promise<LeaseState[]>;
 
-  /** Takes over at most `tasksMax` tasks whose leases have ended. */
+  /** Takes over at most `tasksMax` tasks whose leases have ended; call it after {@link renew}. */
   claim(tasksMax: number): Promise<ClaimedTask[]>;
 
   find(task: TaskReference): Promise<KnownTask | undefined>;
