@@ -153,7 +153,7 @@ describe("a model that fails", () => {
     });
   });
 
-  it.each(["cut-20", "end-20", "end-done-20", "garbage-20"])(
+  it.each(["cut-20", "end-20", "end-done-20", "lost-20"])(
     "(%s) in the middle ends a live stream with an error that the SDK throws, and stops the task",
     async (fault) => {
       const model = await agentOf([fault, "healthy"]);
@@ -163,7 +163,7 @@ describe("a model that fails", () => {
     },
   );
 
-  it.each(["cut-20", "end-20", "end-done-20", "garbage-20"])(
+  it.each(["cut-20", "end-20", "end-done-20", "lost-20", "garbage-20"])(
     "(%s) in the middle is replaced unseen when the stream is held back",
     async (fault) => {
       const model = await agentOf([fault, "healthy"], { completions: { holdBack: true } });
