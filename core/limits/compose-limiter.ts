@@ -1,5 +1,6 @@
 /** The chain of limiters of a program: the first that works decides, and the one in memory always works. */
 import { FallbackLimiter, type LimiterEvent, type ProbedLimiter } from "./fallback-limiter.ts";
+import { LeasingLimiter } from "./leasing-limiter.ts";
 import type { Limiter } from "./limiter.ts";
 import { MemoryLimiter } from "./memory-limiter.ts";
 
@@ -12,8 +13,11 @@ export function composeLimiter(
   now: () => number,
   onEvent: (event: LimiterEvent) => void,
 ): Limiter {
-  return limiters.reduceRight<Limiter>(
+  const memory = new MemoryLimiter(now);
+  if (limiters.length === 0) return memory;
+  const shared = limiters.reduceRight<Limiter>(
     (second, first) => new FallbackLimiter({ first, second, now, onEvent }),
-    new MemoryLimiter(now),
+    memory,
   );
+  return new LeasingLimiter(shared, now);
 }
