@@ -4,7 +4,6 @@
  */
 
 import { setTimeout as setTimeoutPromise } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { AttemptGuard } from "../core/auth/attempt-guard.ts";
@@ -22,8 +21,7 @@ import { composeAnswerCache, composeConversations } from "./compose-conversation
 import { composeKnowledge } from "./compose-knowledge.ts";
 import { composeTasks } from "./compose-tasks.ts";
 import type { BackendConfig } from "./config.ts";
-import { MemoryPassageIndex } from "./knowledge/memory-passage-index.ts";
-import { PROJECT_COLLECTION, readProjectDocuments } from "./knowledge/project-documents.ts";
+import type { PassageRetriever } from "./knowledge/passage-retriever.ts";
 import { createBackendLimiter } from "./limits/backend-limiter.ts";
 import { ModelManager } from "./llm/model-manager.ts";
 import { ModelRegistry } from "./llm/model-registry.ts";
@@ -52,8 +50,6 @@ export interface Backend {
   drain(graceMs: number): Promise<void>;
 }
 
-/** The project's own directory: its README and documents are what the agent `guide` knows. */
-const PROJECT_DIRECTORY = fileURLToPath(new URL("..", import.meta.url));
 /** After the last turn has ended, its answer has this long to reach its caller. */
 const ANSWER_FLUSH_MS = 1_000;
 /** A Redis that is there answers at once; one that is not must not keep the backend from starting. */
@@ -88,7 +84,8 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
   const redis = openRedis(config, logger);
   const backendId = crypto.randomUUID();
   const counter = createTokenCounter();
-  const models = { ...(await createModelDependencies(config, logger, monotonicNow)), counter };
+  const knowledge = composeKnowledge(config, database.client, logger);
+  const models = { ...createModelDependencies(config, logger, knowledge.search), counter };
   const { memory, summarizer } = composeConversations({
     ...{ client: database.client, redis, models, logger },
     now: monotonicNow,
@@ -121,7 +118,6 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     onDeleted: (deleted) => logger.info({ deleted }, "old rows deleted"),
     onFailure: (error) => logger.warn({ err: error }, "old rows could not be deleted"),
   });
-  const knowledge = composeKnowledge(config, database.client, logger);
   const health = new HealthStatus([AgentService.typeName, KnowledgeService.typeName]);
   const shutdown = new AbortController();
   const secret = config.BACKEND_TOKEN_SECRET;
@@ -151,7 +147,7 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
   const server = await listen(handler, config.BACKEND_HOST, config.BACKEND_PORT);
 
   retention.start();
-  knowledge.runner.start();
+  knowledge.start();
   // Loads the vocabulary, half a second of work, before the first message needs it.
   void counter.count("parley");
 
@@ -168,7 +164,7 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
       await Promise.race([server.closed, setTimeoutPromise(2 * ANSWER_FLUSH_MS)]);
       clearTimeout(cut);
       server.destroy();
-      await Promise.all([retention.stop(), summarizer.close()]);
+      await Promise.all([retention.stop(), summarizer.close(), knowledge.stop()]);
       const lost = await log.drain(AbortSignal.timeout(LOG_DRAIN_MS));
       if (lost > 0) logger.error({ rows: lost }, "the database did not take all that waited to be recorded");
       redis?.close();
@@ -190,11 +186,8 @@ async function prepareDatabase(
   if (isNew) logger.info({ file: config.DEVELOPMENT_KEY_FILE }, "development key made");
 }
 
-async function createModelDependencies(config: BackendConfig, logger: Logger, now: () => number) {
-  const retriever = new MemoryPassageIndex();
-  const { documents, skipped } = await readProjectDocuments(PROJECT_DIRECTORY);
-  if (skipped.length > 0) logger.warn({ skipped }, "documents were left out");
-  retriever.replaceCollection({ tenantId: undefined, collection: PROJECT_COLLECTION }, documents);
+function createModelDependencies(config: BackendConfig, logger: Logger, retriever: PassageRetriever) {
+  const now = () => performance.now();
   const registry = new ModelRegistry({
     config: {
       openai: { apiKey: config.OPENAI_API_KEY, baseUrl: config.OPENAI_BASE_URL, model: config.OPENAI_MODEL },

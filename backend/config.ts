@@ -22,6 +22,8 @@ const environmentSchema = z
     GRPC_REFLECTION: withDefault(flag, "true"),
     LOG_LEVEL: withDefault(z.enum(["debug", "info", "warn", "error", "silent"]), "info"),
     MESSAGE_BYTES_MAX: withDefault(positive, "8388608"),
+    MILVUS_ADDRESS: optional(z.string().regex(/^(?:https?:\/\/)?[^\s/]+$/, "expected host:port")),
+    MILVUS_TOKEN: optional(z.string()),
     NEON_ENDPOINT_PORT: withDefault(port, "0"),
     NEON_ENDPOINT_SECRET: optional(z.string().min(32)),
     OLLAMA_CONCURRENCY_MAX: withDefault(positive, "4"),

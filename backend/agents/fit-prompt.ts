@@ -17,6 +17,8 @@ export type CountedTurn = CountedText & { readonly role: "user" | "assistant" };
 export interface PromptParts {
   /** What the agent has to know; always in, as one message: templates of many models take no second one. */
   readonly system: readonly CountedText[];
+  /** Of the agent's knowledge, best first; they come before the question. */
+  readonly passages?: readonly CountedText[];
   /** What was said before the history. */
   readonly summary: CountedText | undefined;
   /** Oldest first. */
@@ -29,6 +31,11 @@ export interface PromptParts {
 const TOKENS_PER_MESSAGE = 4;
 /** The beginning of the answer. */
 const TOKENS_PER_PROMPT = 3;
+
+/** Of what is left, so much may be passages: the conversation wants room, too. */
+const PASSAGES_SHARE = 0.5;
+/** The line between two passages. */
+const PASSAGE_EXTRA_TOKENS = 2;
 
 /** Stands above the summary, which must not pass for instructions. */
 const SUMMARY_HEADING =
@@ -45,12 +52,14 @@ export function leastTokens({ system, question }: PromptParts): number {
 }
 
 /**
- * The messages, at most `budgetTokens`: the summary if it fits, then as many of the newest exchanges as fit, each whole
- * or not at all. Undefined when not even what must be in fits.
+ * The messages, at most `budgetTokens`: the best passages, the summary if it fits, then as many of the newest exchanges
+ * as fit, each whole or not at all. Undefined when not even what must be in fits.
  */
 export function fitPrompt(parts: PromptParts, budgetTokens: number): ModelMessage[] | undefined {
   let leftTokens = budgetTokens - leastTokens(parts);
   if (leftTokens < 0) return undefined;
+  const passages = fitPassages(parts.passages ?? [], leftTokens * PASSAGES_SHARE);
+  leftTokens -= passages.reduce((sum, { tokens }) => sum + tokens + PASSAGE_EXTRA_TOKENS, 0);
   const system = parts.system.map(({ text }) => text).filter((text) => text !== "");
   const summaryTokens = (parts.summary?.tokens ?? 0) + SUMMARY_EXTRA_TOKENS + TOKENS_PER_MESSAGE;
   if (parts.summary && summaryTokens <= leftTokens) {
@@ -66,8 +75,18 @@ export function fitPrompt(parts: PromptParts, budgetTokens: number): ModelMessag
   return [
     ...(system.length > 0 ? [{ role: "system" as const, text: system.join("\n\n") }] : []),
     ...history.map(({ role, text }) => ({ role, text })),
-    { role: "user", text: parts.question.text },
+    { role: "user", text: [...passages, parts.question].map(({ text }) => text).join("\n\n") },
   ];
+}
+
+/** The first ones that fit together: a passage's number is its place, so none is left out before another. */
+function fitPassages(passages: readonly CountedText[], budgetTokens: number): readonly CountedText[] {
+  let leftTokens = budgetTokens;
+  const end = passages.findIndex(({ tokens }) => {
+    leftTokens -= tokens + PASSAGE_EXTRA_TOKENS;
+    return leftTokens < 0;
+  });
+  return end === -1 ? passages : passages.slice(0, end);
 }
 
 /** What belongs together: the user's turns, and all that answers them. */

@@ -2,7 +2,8 @@
  * Answers with language models: assembles the prompt from the agent's configuration, its knowledge and the
  * conversation, and lets the model manager find a model that answers.
  */
-import { create } from "@bufbuild/protobuf";
+import { create, fromJson } from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import type { ModelAgentConfig } from "../../core/directory/agent.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
 import { PartSchema } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
@@ -14,13 +15,23 @@ import type { ModelManager } from "../llm/model-manager.ts";
 import type { AgentModels, ModelRegistry } from "../llm/model-registry.ts";
 import type { TokenCounter } from "../llm/token-counter.ts";
 import type { AgentRunner, AgentTurn } from "./agent-runner.ts";
+import { citationsOf } from "./citations.ts";
 import { countTurns } from "./count-turns.ts";
 import { exchangesOf, fitPrompt, leastTokens, type PromptParts } from "./fit-prompt.ts";
+import {
+  type KnowledgeFindings,
+  type KnowledgePrompt,
+  knowledgePrompt,
+  nothingFound,
+} from "./knowledge-prompt.ts";
 import { questionText } from "./question-text.ts";
 import { withGivenParameters } from "./sender-context.ts";
 
-/** Passages offered to the builtin model; it quotes the best of them. */
-const PASSAGES_MAX = 5;
+/** Passages offered to a model: 400 tokens each, and what stands after the first few is rarely needed. */
+const PASSAGES_MAX = 6;
+
+/** The part of a reply that names its sources. */
+const CITATIONS_MEDIA_TYPE = "application/vnd.parley.citations+json";
 
 /** Stands between the agent's prompt and the sender's instructions, which must not pass for the agent's own. */
 const GIVEN_INSTRUCTIONS =
@@ -44,50 +55,72 @@ export function createModelAgent(
   return {
     async *answer(turn, signal) {
       const question = questionOf(turn.content);
-      const [models, passages] = await Promise.all([
+      const [models, findings] = await Promise.all([
         registry.resolveAgent(config, signal, (own) => withGivenParameters(own, turn.parameters)),
-        config.knowledge
-          ? retriever.retrieve(
-              {
-                tenantId: turn.agent.tenantId,
-                collection: config.knowledge.collection,
-                query: question,
-                passagesMax: PASSAGES_MAX,
-              },
-              signal,
-            )
-          : [],
+        findPassages(config, turn, question),
       ]);
+      const passages = findings?.passages ?? [];
       const tokensMax = Math.max(...linksOf(models).map(promptTokensMax));
-      const parts = await promptPartsOf(config, turn, { question, tokensMax, counter });
+      const prompt = findings && knowledgePrompt(findings, question, config.presetReply);
+      const parts = await promptPartsOf(config, turn, { question, prompt, tokensMax, counter });
       const answer = managerFor(turn).answer({
         ...withPrompts(models, parts),
         request: { messages: [], passages },
-        presetReply: config.presetReply,
+        presetReply: presetReplyOf(config, findings),
         deadline: turn.deadline,
         signal,
       });
       for await (const event of answer) {
-        yield event.type === "finish" ? finish(event.answer) : event;
+        yield event.type === "finish" ? finish(event.answer, findings) : event;
+      }
+
+      /** Undefined for an agent without knowledge. */
+      async function findPassages(
+        { knowledge }: ModelAgentConfig,
+        { agent }: AgentTurn,
+        query: string,
+      ): Promise<KnowledgeFindings | undefined> {
+        if (!knowledge) return undefined;
+        const { collection } = knowledge;
+        return retriever.retrieve(
+          { tenantId: agent.tenantId, collection, query, passagesMax: PASSAGES_MAX },
+          signal,
+        );
       }
     },
   };
+}
+
+/** An agent that found nothing says so before it offers its preset reply. */
+function presetReplyOf({ presetReply }: ModelAgentConfig, findings: KnowledgeFindings | undefined): string {
+  return findings?.passages.length === 0 ? `${nothingFound(findings)} ${presetReply}` : presetReply;
+}
+
+/** What a prompt is made of, beside the turn. */
+interface PromptSources {
+  readonly question: string;
+  /** Of an agent with knowledge. */
+  readonly prompt: KnowledgePrompt | undefined;
+  readonly tokensMax: number;
+  readonly counter: TokenCounter;
 }
 
 /** What there is to say, counted. What cannot fit any window is left out, so that nobody counts it. */
 async function promptPartsOf(
   config: ModelAgentConfig,
   { instructions, history, summary }: AgentTurn,
-  { question, tokensMax, counter }: { question: string; tokensMax: number; counter: TokenCounter },
+  { question, prompt, tokensMax, counter }: PromptSources,
 ): Promise<PromptParts> {
   const turnsMax = config.context?.turnsMax ?? Number.POSITIVE_INFINITY;
   const shown = turnsMax === 0 ? [] : exchangesOf(history).slice(-turnsMax).flat();
-  const system = systemText(config.systemPrompt, instructions);
+  const counted = async (text: string) => ({ text, tokens: await counter.count(text) });
+  const system = [systemText(config.systemPrompt, instructions), prompt?.instructions ?? ""];
   return {
-    system: [{ text: system, tokens: await counter.count(system) }],
+    system: await Promise.all(system.map(counted)),
+    passages: await Promise.all((prompt?.passages ?? []).map(counted)),
     summary: turnsMax === 0 ? undefined : summary,
     history: await countTurns(shown, counter, tokensMax),
-    question: { text: question, tokens: await counter.count(question) },
+    question: await counted(question),
   };
 }
 
@@ -141,16 +174,23 @@ function questionOf(content: Content): string {
   return questionText(content);
 }
 
-function finish(answer: Answer) {
+/** The reply; of an agent with knowledge also what it cites, and how the search went. */
+function finish(answer: Answer, findings: KnowledgeFindings | undefined) {
   const { text, model, finishReason, usage, degraded } = answer;
+  const citations = citationsOf(text, findings?.passages ?? []);
+  const data = { content: { case: "data" as const, value: fromJson(ValueSchema, { citations }) } };
   return {
     type: "finish" as const,
-    parts: [create(PartSchema, { content: { case: "text", value: text }, mediaType: "text/plain" })],
+    parts: [
+      create(PartSchema, { content: { case: "text", value: text }, mediaType: "text/plain" }),
+      ...(citations.length > 0 ? [create(PartSchema, { ...data, mediaType: CITATIONS_MEDIA_TYPE })] : []),
+    ],
     metadata: {
       model,
       finishReason,
       usage: { ...usage },
       ...(degraded ? { degraded } : {}),
+      ...(findings ? { knowledge: knowledgeStateOf(findings), citations } : {}),
     },
     record: {
       model,
@@ -160,4 +200,9 @@ function finish(answer: Answer) {
       ...(degraded ? { degraded } : {}),
     },
   };
+}
+
+/** A word for the caller: whether passages were found, and if not, why. */
+function knowledgeStateOf({ passages, state }: KnowledgeFindings): string {
+  return passages.length === 0 && state !== "unavailable" ? "nothing-relevant" : state;
 }

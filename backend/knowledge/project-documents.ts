@@ -4,7 +4,6 @@
  */
 import { glob, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { KnowledgeDocument } from "./memory-passage-index.ts";
 
 /** The collection, visible to every tenant. */
 export const PROJECT_COLLECTION = "parley-docs";
@@ -16,10 +15,18 @@ export const DOCUMENT_BYTES_MAX = 256 * 1024;
 
 const PATTERNS = ["README.md", "docs/**/*.md"];
 
+/** A document of the project. */
+export interface ProjectDocument {
+  /** Its path from the project's directory, with slashes. */
+  readonly id: string;
+  /** Markdown. */
+  readonly text: string;
+}
+
 /** What was read, and what was not. */
 export interface ProjectDocuments {
   /** By id (the path from the project directory, with slashes), sorted. */
-  readonly documents: readonly KnowledgeDocument[];
+  readonly documents: readonly ProjectDocument[];
   /** Ids of files left out because of {@link DOCUMENTS_MAX}, {@link DOCUMENT_BYTES_MAX} or a failure to read. */
   readonly skipped: readonly string[];
 }
@@ -28,7 +35,7 @@ export interface ProjectDocuments {
 export async function readProjectDocuments(directory: string): Promise<ProjectDocuments> {
   const ids: string[] = [];
   for await (const path of glob(PATTERNS, { cwd: directory })) ids.push(path.replaceAll("\\", "/"));
-  const documents: KnowledgeDocument[] = [];
+  const documents: ProjectDocument[] = [];
   const skipped: string[] = [];
   for (const id of ids.sort()) {
     const text = documents.length < DOCUMENTS_MAX ? await readDocument(join(directory, id)) : undefined;

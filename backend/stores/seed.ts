@@ -50,8 +50,7 @@ const AGENTS = [
       kind: "model",
       models: [{ provider: "builtin", model: "extractive" }],
       knowledge: { collection: PROJECT_COLLECTION },
-      presetReply:
-        "Parley's documents do not tell. Please ask in other words, or look into the folder `docs` yourself.",
+      presetReply: "Please ask in other words, or look into the folder `docs` of Parley yourself.",
     },
   },
 ] as const;

@@ -30,7 +30,7 @@ async function ask(models: ModelLink[] | AgentModels, config: object = {}, turn:
   const runner = createModelAgent(parsed as ModelAgentConfig, {
     registry: { resolveAgent: async () => (Array.isArray(models) ? { chain: models } : models) } as never,
     managerFor: () => createTestManager(),
-    retriever: { retrieve: async () => [] },
+    retriever: { retrieve: async () => ({ passages: [], state: "complete" as const }) },
     counter: createTokenCounter(),
   });
   const events = [];

@@ -90,7 +90,7 @@ describe("a model agent", () => {
     const runner = createModelAgent(parsed as ModelAgentConfig, {
       registry: { resolveAgent } as never,
       managerFor: () => createTestManager(),
-      retriever: { retrieve: async () => [] },
+      retriever: { retrieve: async () => ({ passages: [], state: "complete" as const }) },
       counter: wordCounter,
     });
     await eventsOf(await createEngine(runner).accept(request("the question", fields)));

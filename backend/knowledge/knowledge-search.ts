@@ -1,0 +1,145 @@
+/**
+ * Search in a collection: by meaning and by words, fused, without what is irrelevant or said twice. It has a deadline
+ * and breakers: when the index is slow or gone there are no passages, quickly; without the embedding model, words
+ * alone.
+ */
+import { abortable } from "../../core/directory/abortable.ts";
+import { LruMap } from "../../core/directory/lru-map.ts";
+import { ParleyError } from "../../core/errors/parley-error.ts";
+import { CircuitBreaker } from "../llm/circuit-breaker.ts";
+import type { EmbeddingModel } from "../llm/embedding-model.ts";
+import type { Collection, CollectionStore } from "./collection-store.ts";
+import { type FusedCandidate, fuseCandidates } from "./fuse-candidates.ts";
+import { distinct } from "./near-duplicates.ts";
+import type { Passage, PassageQuery, PassageRetriever, Retrieval } from "./passage-retriever.ts";
+import { relevantOnly, trustIn } from "./relevance.ts";
+import { SHARED_TENANT_ID, type VectorIndex } from "./vector-index.ts";
+
+/** Of all: an answer that waits longer for passages comes too late. */
+export const SEARCH_TIMEOUT_MS = 1_500;
+/** Of it, for the question's embedding. */
+export const EMBEDDING_TIMEOUT_MS = 800;
+/** Candidates of each way: fusing more changes the first ten no more. */
+const CANDIDATES = 40;
+/** Passages of one search. */
+export const PASSAGES_MAX = 50;
+/** Embedding models whose breakers are remembered: as many as collections were ever built with. */
+const MODELS_MAX = 100;
+
+/** What search works with. */
+export interface KnowledgeSearchOptions {
+  readonly index: VectorIndex;
+  readonly collections: Pick<CollectionStore, "find">;
+  /** The model of an id; undefined when this deployment does not have it. */
+  readonly findModel: (id: string) => EmbeddingModel | undefined;
+  /** Milliseconds that only grow. */
+  readonly now: () => number;
+  readonly random: () => number;
+  /** Default {@link SEARCH_TIMEOUT_MS}. */
+  readonly timeoutMs?: number | undefined;
+  /** Something does not answer; `error` is for the log. */
+  readonly onFailure: (what: "index" | "embedding model", error: unknown) => void;
+}
+
+/** {@link PassageRetriever} over an index. */
+export class KnowledgeSearch implements PassageRetriever {
+  readonly #options: KnowledgeSearchOptions;
+  readonly #indexBreaker: CircuitBreaker;
+  readonly #modelBreakers = new LruMap<CircuitBreaker>(MODELS_MAX);
+
+  constructor(options: KnowledgeSearchOptions) {
+    this.#options = options;
+    this.#indexBreaker = new CircuitBreaker(options);
+  }
+
+  async retrieve(query: PassageQuery, signal: AbortSignal): Promise<Retrieval> {
+    const retrieval = await guarded(
+      this.#indexBreaker,
+      signal,
+      this.#options.timeoutMs ?? SEARCH_TIMEOUT_MS,
+      {
+        run: (limited) => this.#search(query, limited),
+        onFailure: (error) => this.#options.onFailure("index", error),
+      },
+    );
+    return retrieval ?? { passages: [], state: "unavailable" };
+  }
+
+  async #search(query: PassageQuery, signal: AbortSignal): Promise<Retrieval> {
+    const collection = await this.#find(query, signal);
+    if (!collection || query.query.trim() === "") return { passages: [], state: "complete" };
+    const { tenantId, name, active } = collection;
+    const embedding = await this.#embed(active.embeddingModel, query.query, signal);
+    const candidates = await this.#options.index.search(
+      {
+        scope: { tenantId, collection: name, generation: active.generation },
+        query: query.query,
+        embedding,
+        limit: CANDIDATES,
+        filter: query.filter,
+      },
+      signal,
+    );
+    const trust = trustIn(active.embeddingModel);
+    const fused = relevantOnly(query.query, fuseCandidates(candidates, trust.weight), trust);
+    const best = distinct(
+      fused,
+      Math.min(query.passagesMax, PASSAGES_MAX),
+      ({ candidate }) => candidate.chunk,
+    );
+    return { passages: best.map(toPassage), state: embedding ? "complete" : "words-only" };
+  }
+
+  async #find({ tenantId, collection }: PassageQuery, signal: AbortSignal): Promise<Collection | undefined> {
+    const [own, shared] = await Promise.all(
+      [tenantId, SHARED_TENANT_ID].map((owner) => this.#options.collections.find(owner, collection, signal)),
+    );
+    return own ?? shared;
+  }
+
+  async #embed(modelId: string, text: string, signal: AbortSignal): Promise<Float32Array | undefined> {
+    const model = this.#options.findModel(modelId);
+    if (!model) return undefined;
+    let breaker = this.#modelBreakers.get(modelId);
+    if (!breaker) {
+      breaker = new CircuitBreaker(this.#options);
+      this.#modelBreakers.set(modelId, breaker);
+    }
+    return guarded(breaker, signal, EMBEDDING_TIMEOUT_MS, {
+      run: async (limited) => (await model.embed([text], limited))[0],
+      onFailure: (error) => this.#options.onFailure("embedding model", error),
+    });
+  }
+}
+
+/** What `run` gives; undefined when the breaker is open, when it takes too long or fails. Throws the signal's reason. */
+async function guarded<T>(
+  breaker: CircuitBreaker,
+  signal: AbortSignal,
+  timeoutMs: number,
+  { run, onFailure }: { run: (signal: AbortSignal) => Promise<T>; onFailure: (error: unknown) => void },
+): Promise<T | undefined> {
+  signal.throwIfAborted();
+  const permit = breaker.enter();
+  if (!permit) return undefined;
+  const limited = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  try {
+    const result = await abortable(run(limited), limited);
+    permit.succeeded();
+    return result;
+  } catch (error) {
+    if (signal.aborted) {
+      permit.released();
+      throw signal.reason;
+    }
+    if (error instanceof ParleyError && error.code === "invalid_argument") permit.released();
+    else permit.failed({});
+    onFailure(error);
+    return undefined;
+  }
+}
+
+function toPassage({ candidate: { chunk }, score }: FusedCandidate): Passage {
+  const { text, documentId, title, headings, startOffset, endOffset, metadata } = chunk;
+  return { text, documentId, title, headings, start: startOffset, end: endOffset, score, metadata };
+}
