@@ -677,6 +677,144 @@ export declare type GetJobResponse = Message<"parley.v1.GetJobResponse"> & {
 export declare const GetJobResponseSchema: GenMessage<GetJobResponse>;
 
 /**
+ * What is looked for, and where.
+ *
+ * @generated from message parley.v1.SearchRequest
+ */
+export declare type SearchRequest = Message<"parley.v1.SearchRequest"> & {
+  /**
+   * The collection: 1 to 64 of a-z 0-9 . _ - .
+   *
+   * @generated from field: string collection = 1;
+   */
+  collection: string;
+
+  /**
+   * A question or words; 1 to 4,000 characters.
+   *
+   * @generated from field: string query = 2;
+   */
+  query: string;
+
+  /**
+   * At most so many passages, 1 to 50; 0 for 10.
+   *
+   * @generated from field: uint32 limit = 3;
+   */
+  limit: number;
+
+  /**
+   * Conditions on metadata, all of which must hold; at most 16. One is `{"field":"year","equals":2026}`,
+   * `{"field":"kind","in":["a","b"]}` or `{"field":"year","range":{"gte":2025,"lt":2027}}`.
+   *
+   * @generated from field: repeated google.protobuf.Struct filter = 4;
+   */
+  filter: JsonObject[];
+};
+
+/**
+ * Describes the message parley.v1.SearchRequest.
+ * Use `create(SearchRequestSchema)` to create a new message.
+ */
+export declare const SearchRequestSchema: GenMessage<SearchRequest>;
+
+/**
+ * What was found.
+ *
+ * @generated from message parley.v1.SearchResponse
+ */
+export declare type SearchResponse = Message<"parley.v1.SearchResponse"> & {
+  /**
+   * Best first, all relevant; near-copies are left out.
+   *
+   * @generated from field: repeated parley.v1.FoundPassage passages = 1;
+   */
+  passages: FoundPassage[];
+
+  /**
+   * `complete`; `words-only`: the embedding model does not answer; `unavailable`: the index does not.
+   *
+   * @generated from field: string state = 2;
+   */
+  state: string;
+};
+
+/**
+ * Describes the message parley.v1.SearchResponse.
+ * Use `create(SearchResponseSchema)` to create a new message.
+ */
+export declare const SearchResponseSchema: GenMessage<SearchResponse>;
+
+/**
+ * A piece of a document.
+ *
+ * @generated from message parley.v1.FoundPassage
+ */
+export declare type FoundPassage = Message<"parley.v1.FoundPassage"> & {
+  /**
+   * Of the document within its collection.
+   *
+   * @generated from field: string document_id = 1;
+   */
+  documentId: string;
+
+  /**
+   * The document's.
+   *
+   * @generated from field: string title = 2;
+   */
+  title: string;
+
+  /**
+   * Above the piece, outermost first.
+   *
+   * @generated from field: repeated string headings = 3;
+   */
+  headings: string[];
+
+  /**
+   * The piece as it stands in the document's text.
+   *
+   * @generated from field: string text = 4;
+   */
+  text: string;
+
+  /**
+   * Where it begins there, UTF-16 code units.
+   *
+   * @generated from field: uint32 start = 5;
+   */
+  start: number;
+
+  /**
+   * Where it ends.
+   *
+   * @generated from field: uint32 end = 6;
+   */
+  end: number;
+
+  /**
+   * 0 to 1, comparable within one answer.
+   *
+   * @generated from field: double score = 7;
+   */
+  score: number;
+
+  /**
+   * The document's.
+   *
+   * @generated from field: google.protobuf.Struct metadata = 8;
+   */
+  metadata?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message parley.v1.FoundPassage.
+ * Use `create(FoundPassageSchema)` to create a new message.
+ */
+export declare const FoundPassageSchema: GenMessage<FoundPassage>;
+
+/**
  * Keeps documents. Every call is authenticated as in AgentService, and needs the scope
  * `knowledge:read` or, to change something, `knowledge:write`.
  *
@@ -753,6 +891,18 @@ export declare const KnowledgeService: GenService<{
     methodKind: "unary";
     input: typeof GetJobRequestSchema;
     output: typeof GetJobResponseSchema;
+  },
+  /**
+   * The passages of a collection that fit a question best: what an agent with this collection would
+   * be shown. A collection that is not there has none; a shared one is found under its name unless
+   * the tenant has one of its own.
+   *
+   * @generated from rpc parley.v1.KnowledgeService.Search
+   */
+  search: {
+    methodKind: "unary";
+    input: typeof SearchRequestSchema;
+    output: typeof SearchResponseSchema;
   },
 }>;
 
