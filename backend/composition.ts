@@ -124,6 +124,7 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
   const handler = createRequestHandler({
     engine,
     ingestion: knowledge.ingestion,
+    search: knowledge.search,
     limiter: createBackendLimiter(config, logger),
     verifyCredential: createCredentialVerifier({
       directory,

@@ -106,6 +106,12 @@ export const ROUTES: readonly Route[] = [
   route(`GET ${DOCUMENT}`, ["knowledge:read"], knowledge.getDocument, aboutKnowledge.getDocument),
   route(`PUT ${DOCUMENT}`, ["knowledge:write"], knowledge.putDocument, aboutKnowledge.putDocument),
   route(`DELETE ${DOCUMENT}`, ["knowledge:write"], knowledge.deleteDocument, aboutKnowledge.deleteDocument),
+  route(
+    `POST ${KNOWLEDGE}/search`,
+    ["knowledge:read"],
+    knowledge.searchDocuments,
+    aboutKnowledge.searchDocuments,
+  ),
   route(`GET ${KNOWLEDGE}/jobs/{id}`, ["knowledge:read"], knowledge.getJob, aboutKnowledge.getJob),
   route(
     `DELETE ${KNOWLEDGE}`,

@@ -15,9 +15,12 @@ import {
   ListDocumentsRequestSchema,
   PutDocumentRequestSchema,
   PutDocumentsRequestSchema,
+  SearchRequestSchema,
 } from "../../proto/gen/parley/v1/knowledge_service_pb.js";
 import type { DocumentInput } from "../knowledge/document-input.ts";
 import type { Ingestion, IngestionCall } from "../knowledge/ingestion.ts";
+import type { PassageRetriever } from "../knowledge/passage-retriever.ts";
+import { searchCollection } from "../knowledge/search-collection.ts";
 import type { JobProgress, StoredDocument } from "../knowledge/stored-document.ts";
 import type { CallLimits } from "../limits/call-limits.ts";
 import { principalOf } from "./caller.ts";
@@ -27,6 +30,7 @@ import type { Validate } from "./validate.ts";
 /** What the service works with. */
 export interface KnowledgeServiceOptions {
   ingestion: Ingestion;
+  search: PassageRetriever;
   limits: CallLimits;
   validate: Validate;
 }
@@ -36,6 +40,7 @@ const LIST_LIMIT_DEFAULT = 50;
 /** Makes the handlers of KnowledgeService. */
 export function createKnowledgeService({
   ingestion,
+  search,
   limits,
   validate,
 }: KnowledgeServiceOptions): ServiceImpl<typeof KnowledgeService> {
@@ -106,6 +111,20 @@ export function createKnowledgeService({
     async getJob({ collection, jobId }, context) {
       const call = await admit(context, "knowledge:read");
       return { job: jobMessage(await ingestion.getJob(collection, jobId, call)) };
+    },
+
+    async search(request, context) {
+      const { actor, signal } = await admit(context, "knowledge:read");
+      validate(SearchRequestSchema, request);
+      const { passages, state } = await searchCollection(search, actor.tenantId, request, signal);
+      return {
+        state,
+        passages: passages.map(({ headings, metadata, ...passage }) => ({
+          ...passage,
+          headings: [...headings],
+          metadata: { ...metadata },
+        })),
+      };
     },
   };
 }

@@ -11,6 +11,7 @@ import { Health } from "../../proto/gen/grpc/health/v1/health_pb.js";
 import { AgentService } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import { KnowledgeService } from "../../proto/gen/parley/v1/knowledge_service_pb.js";
 import type { Ingestion } from "../knowledge/ingestion.ts";
+import type { PassageRetriever } from "../knowledge/passage-retriever.ts";
 import { CallLimits } from "../limits/call-limits.ts";
 import { ANSWER_CHARACTERS_MAX } from "../llm/model-attempt.ts";
 import type { RequestHandler } from "../server.ts";
@@ -37,6 +38,8 @@ export interface RequestHandlerOptions {
   engine: TaskEngine;
   /** Without it, KnowledgeService is not offered. */
   ingestion?: Ingestion;
+  /** What KnowledgeService searches with; both or neither. */
+  search?: PassageRetriever;
   /** Counts the callers that are not an edge. */
   limiter: Limiter;
   verifyCredential: VerifyCredential;
@@ -97,8 +100,11 @@ export function createRequestHandler(options: RequestHandlerOptions): RequestHan
     shutdownSignal: options.shutdownSignal,
     routes(router) {
       router.service(AgentService, service);
-      if (options.ingestion) {
-        const knowledge = createKnowledgeService({ ingestion: options.ingestion, limits, validate });
+      if (options.ingestion && options.search) {
+        const knowledge = createKnowledgeService({
+          ...{ ingestion: options.ingestion, search: options.search },
+          ...{ limits, validate },
+        });
         router.service(KnowledgeService, knowledge, { readMaxBytes: DOCUMENT_MESSAGE_BYTES_MAX });
       }
       router.service(Health, createHealthService(health));

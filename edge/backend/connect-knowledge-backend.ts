@@ -9,6 +9,7 @@ import {
   type ListDocumentsRequest,
   type PutDocumentRequest,
   type PutDocumentsRequest,
+  type SearchRequest,
 } from "../../proto/gen/parley/v1/knowledge_service_pb.js";
 import type { BackendCall } from "./agent-backend.ts";
 import { answerOf, type BackendAddress } from "./backend-address.ts";
@@ -55,6 +56,10 @@ export class ConnectKnowledgeBackend implements KnowledgeBackend {
 
   getJob(request: GetJobRequest, call: BackendCall) {
     return this.#answer(call, (knowledge, options) => knowledge.getJob(request, options));
+  }
+
+  search(request: SearchRequest, call: BackendCall) {
+    return this.#answer(call, (knowledge, options) => knowledge.search(request, options));
   }
 
   #answer<Result>(

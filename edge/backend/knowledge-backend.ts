@@ -14,6 +14,8 @@ import type {
   PutDocumentResponse,
   PutDocumentsRequest,
   PutDocumentsResponse,
+  SearchRequest,
+  SearchResponse,
 } from "../../proto/gen/parley/v1/knowledge_service_pb.js";
 import type { BackendCall } from "./agent-backend.ts";
 
@@ -26,4 +28,5 @@ export interface KnowledgeBackend {
   deleteDocument(request: DeleteDocumentRequest, call: BackendCall): Promise<DeleteDocumentResponse>;
   deleteCollection(request: DeleteCollectionRequest, call: BackendCall): Promise<DeleteCollectionResponse>;
   getJob(request: GetJobRequest, call: BackendCall): Promise<GetJobResponse>;
+  search(request: SearchRequest, call: BackendCall): Promise<SearchResponse>;
 }

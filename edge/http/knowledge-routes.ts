@@ -24,6 +24,8 @@ import {
   PutDocumentRequestSchema,
   PutDocumentsRequestSchema,
   PutResultSchema,
+  SearchRequestSchema,
+  SearchResponseSchema,
 } from "../../proto/gen/parley/v1/knowledge_service_pb.js";
 import type { BackendCall } from "../backend/agent-backend.ts";
 import { backendCall } from "./backend-call.ts";
@@ -31,7 +33,7 @@ import { callerAddress } from "./caller-address.ts";
 import { readDocumentBatch } from "./document-batch.ts";
 import type { EdgeEnv } from "./edge-env.ts";
 import { readBytes } from "./read-body.ts";
-import { readQuery } from "./read-input.ts";
+import { readJsonBody, readQuery } from "./read-input.ts";
 
 /** What is said of a document beside its body. */
 export const documentPutQuerySchema = z.strictObject({
@@ -52,6 +54,21 @@ export const documentQuerySchema = z.strictObject({
 export const documentPageSchema = z.strictObject({
   cursor: z.string().max(512).optional().describe("`nextCursor` of the page before"),
   limit: z.coerce.number<string>().int().min(1).max(DOCUMENTS_LISTED_MAX).default(50),
+});
+
+const conditionSchema = z.looseObject({ field: z.string() });
+
+/** What is searched for. */
+export const searchBodySchema = z.strictObject({
+  query: z.string().min(1).max(4_000),
+  limit: z.int().min(1).max(50).default(10),
+  filter: z
+    .array(conditionSchema)
+    .max(16)
+    .default([])
+    .describe(
+      'All must hold: {"field":"year","equals":2026}, {"field":…,"in":[…]}, {"field":…,"range":{"gte":…}}',
+    ),
 });
 
 /** Puts one document: 200 when it is indexed or was there already, 202 while that goes on. */
@@ -124,6 +141,15 @@ export async function getJob(c: Context<EdgeEnv>): Promise<Response> {
   const request = create(GetJobRequestSchema, { collection, jobId });
   const { job } = await c.get("composition").knowledge.getJob(request, callOf(c));
   return c.json(job ? jobJson(job) : {});
+}
+
+/** The passages that fit a question best, as an agent with this collection would be shown them. */
+export async function searchDocuments(c: Context<EdgeEnv>): Promise<Response> {
+  const { query, limit, filter } = validate(searchBodySchema, await readJsonBody(c));
+  const { collection } = named(c);
+  const request = create(SearchRequestSchema, { collection, query, limit, filter: filter as JsonObject[] });
+  const found = await c.get("composition").knowledge.search(request, callOf(c));
+  return c.json(toJson(SearchResponseSchema, found, { alwaysEmitImplicit: true }));
 }
 
 function answerGone(c: Context<EdgeEnv>, job: Job | undefined): Response {

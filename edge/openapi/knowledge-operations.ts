@@ -2,7 +2,12 @@
 import * as z from "zod";
 import { DOCUMENT_MEDIA_TYPES } from "../../core/knowledge/document-type.ts";
 import { batchSchema } from "../http/document-batch.ts";
-import { documentPageSchema, documentPutQuerySchema, documentQuerySchema } from "../http/knowledge-routes.ts";
+import {
+  documentPageSchema,
+  documentPutQuerySchema,
+  documentQuerySchema,
+  searchBodySchema,
+} from "../http/knowledge-routes.ts";
 import type { Answer, Operation } from "../http/route.ts";
 
 const count = z.int();
@@ -112,4 +117,30 @@ export const getJob: Operation = {
   id: "getJob",
   summary: "How far the work of a request has come",
   answers: { 200: { description: "The job", schema: jobSchema } },
+};
+
+export const searchDocuments: Operation = {
+  id: "searchDocuments",
+  summary: "The passages of a collection that fit a question best, with their places in the documents",
+  body: { schema: searchBodySchema },
+  answers: {
+    200: {
+      description: "Passages, best first; none when nothing is relevant",
+      schema: z.object({
+        passages: z.array(
+          z.object({
+            documentId: z.string(),
+            title: z.string(),
+            headings: z.array(z.string()),
+            text: z.string(),
+            start: count,
+            end: count,
+            score: z.number(),
+            metadata: z.looseObject({}).optional(),
+          }),
+        ),
+        state: z.enum(["complete", "words-only"]),
+      }),
+    },
+  },
 };

@@ -177,6 +177,9 @@ const CALLS: Record<string, (ids: Ids) => Call[]> = {
   ],
   "DELETE /api/v1/knowledge/{collection}/documents/{id}": (ids) => [{ path: ofDocument(ids) }],
   "GET /api/v1/knowledge/{collection}/jobs/{id}": (ids) => [{ path: `${ofCollection(ids)}/jobs/${ids.job}` }],
+  "POST /api/v1/knowledge/{collection}/search": (ids) => [
+    { path: `${ofCollection(ids)}/search`, body: { query: "hello secret text" } },
+  ],
   "DELETE /api/v1/knowledge/{collection}": (ids) => [{ path: ofCollection(ids) }],
   "GET /api/v1/usage": () => [{}, { path: "/api/v1/usage?groupBy=day,agent,model,key" }],
   "GET /api/v1/messages": ({ agent, context }) => [
@@ -317,9 +320,10 @@ const RPCS: Record<string, Rpc[]> = {
   deleteDocument: [(client, { collection, document: id }) => client.deleteDocument({ collection, id })],
   deleteCollection: [(client, { collection }) => client.deleteCollection({ collection })],
   getJob: [(client, { collection, job }) => client.getJob({ collection, jobId: job })],
+  search: [(client, { collection }) => client.search({ collection, query: "hello secret text" })],
 };
 /** Those whose answer is not `not_found`. */
-const ANSWERED = ["putDocument", "putDocuments", "listDocuments"];
+const ANSWERED = ["putDocument", "putDocuments", "listDocuments", "search"];
 const METHODS = [AgentService, KnowledgeService].flatMap(({ method }) => Object.keys(method));
 
 /** All that came, then how it ended. */

@@ -167,3 +167,49 @@ describe("many documents over HTTP", () => {
     expect(answer.body.error.message).toMatch(words);
   });
 });
+
+describe("a search over HTTP", () => {
+  const search = (body: unknown) => api(gateway, "POST /api/v1/knowledge/recipes/search", { body });
+  const DOCUMENTS = [
+    ["pancakes", 2025, "# Pancakes\n\nPancakes need flour, milk and eggs, and a hot pan."],
+    ["waffles", 2026, "# Waffles\n\nWaffles need flour, butter and an iron."],
+  ] as const;
+
+  it(
+    "finds passages with their places, under filters, and nothing where nothing is relevant",
+    async () => {
+      const body = DOCUMENTS.map(([id, year, text]) => ({
+        ...{ id, text, mediaType: "text/markdown", metadata: { year } },
+      }));
+      const put = await api(gateway, "POST /api/v1/knowledge/recipes/documents", { body });
+      expect([200, 202]).toContain(put.status);
+      await eventually(20_000, async () => (await search({ query: "flour" })).body.passages?.length === 2);
+      const { status, body: found } = await search({ query: "What do pancakes need?", limit: 1 });
+      expect(status).toBe(200);
+      const [{ start, end, text, score, ...passage }] = found.passages;
+      expect(passage).toMatchObject({ documentId: "pancakes", title: "Pancakes", metadata: { year: 2025 } });
+      expect(DOCUMENTS[0][2].slice(start, end)).toBe(text);
+      expect(score).toBeGreaterThan(0);
+      const filtered = await search({ query: "flour", filter: [{ field: "year", range: { gt: 2025 } }] });
+      expect(filtered.body.passages.map((each: Json) => each.documentId)).toEqual(["waffles"]);
+      const hostile = await search({ query: "flour", filter: [{ field: "year", equals: "' OR 1=1 --" }] });
+      expect(hostile.body).toEqual({ passages: [], state: "complete" });
+      expect((await search({ query: "the capital of France" })).body.passages).toEqual([]);
+    },
+    LIMIT_MS,
+  );
+
+  it.each([
+    ["no question", {}],
+    ["an empty question", { query: "" }],
+    ["too many passages", { query: "x", limit: 51 }],
+    ["an operator for a field", { query: "x", filter: [{ field: "a OR b", equals: 1 }] }],
+    ["a condition that says nothing", { query: "x", filter: [{ field: "a" }] }],
+    ["bounds of two types", { query: "x", filter: [{ field: "a", range: { gt: 1, lt: "2" } }] }],
+    ["something else", { query: "x", expression: "true" }],
+  ])("refuses %s, saying where", async (_, body) => {
+    const answer = await search(body);
+    expect(answer.status).toBe(400);
+    expect(answer.body.error.details.violations.length).toBeGreaterThan(0);
+  });
+});
