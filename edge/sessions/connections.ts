@@ -13,6 +13,8 @@ export interface ConnectionsOptions {
   readonly log: FrameLog;
   readonly now: Clock;
   readonly timings: SessionTimings;
+  /** The gateway closes a connection; for the log. */
+  onClose(cause: CloseCause): void;
   /** A connection is gone, however it went; not called for one that its client has replaced. */
   onGone(connection: Connection): void;
 }
@@ -81,7 +83,10 @@ export class Connections {
 
   /** Closes a socket and forgets it. */
   close(socket: WebSocket, cause: CloseCause): void {
-    this.#open.get(socket)?.close(cause);
+    const connection = this.#open.get(socket);
+    if (!connection) return;
+    this.#options.onClose(cause);
+    connection.close(cause);
     this.closed(socket);
   }
 

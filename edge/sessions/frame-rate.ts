@@ -12,7 +12,8 @@ export class FrameRate {
   readonly #now: Clock;
   #tokens = FRAMES_BURST_MAX;
   #refilledAtMs: number;
-  #refusedInRow = 0;
+  /** Since the connection last kept to the rate for a while. */
+  #refusedCount = 0;
   #saidAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(now: Clock) {
@@ -26,13 +27,13 @@ export class FrameRate {
     const refill = ((nowMs - this.#refilledAtMs) / 1_000) * FRAMES_PER_SECOND_MAX;
     this.#tokens = Math.min(FRAMES_BURST_MAX, this.#tokens + refill);
     this.#refilledAtMs = nowMs;
+    if (this.#tokens >= FRAMES_BURST_MAX / 2) this.#refusedCount = 0;
     if (this.#tokens >= 1) {
       this.#tokens -= 1;
-      this.#refusedInRow = 0;
       return "admit";
     }
-    this.#refusedInRow += 1;
-    if (this.#refusedInRow > FRAMES_REFUSED_MAX) return "close";
+    this.#refusedCount += 1;
+    if (this.#refusedCount > FRAMES_REFUSED_MAX) return "close";
     if (nowMs - this.#saidAtMs < SAY_SO_EVERY_MS) return "ignore";
     this.#saidAtMs = nowMs;
     return "refuse";

@@ -12,7 +12,7 @@ export const SESSIONS_PER_CALLER_MAX = 10_000;
 /** A person types a few frames a second; what an agent sends at once fits into the burst. */
 export const FRAMES_PER_SECOND_MAX = 50;
 export const FRAMES_BURST_MAX = 100;
-/** Frames over the rate, in a row, after which the connection is closed: at the rate's double, 10 s. */
+/** Frames over the rate after which the connection is closed: at the rate's double, 10 s. */
 export const FRAMES_REFUSED_MAX = 500;
 
 /** What a session keeps for clients that come back, whichever is reached first. */

@@ -28,12 +28,12 @@ import {
 } from "./opening.ts";
 import { Session } from "./session.ts";
 import { FRAMES_PER_SECOND_MAX, type SessionTimings } from "./session-limits.ts";
+import { closeLine, turnLine } from "./session-lines.ts";
 import { isSameCaller, type SessionOwner } from "./session-owner.ts";
 import { addSessionRecord } from "./session-record.ts";
 import { createSessionTables, hasSessionTables } from "./session-schema.ts";
 import { formatSessionToken, newSecret, newSessionId, SUBPROTOCOL } from "./session-token.ts";
 import type { SessionAdmission } from "./session-view.ts";
-import { turnLine } from "./turn-line.ts";
 
 /** What the class is made with; the runtime makes its objects. */
 export interface SessionObjectParts {
@@ -168,14 +168,13 @@ export function defineSessionObject({ compose, writeLine, timings }: SessionObje
 
     #load(): Session {
       const composition = compose(this.env);
+      const write = (line: string | undefined) => line && writeLine(line);
       return new Session({
         ctx: this.ctx,
         composition,
         timings,
-        onTurnEnd: (session, turn) => {
-          const line = turnLine(session, turn, composition);
-          if (line) writeLine(line);
-        },
+        onTurnEnd: (session, turn) => write(turnLine(session, turn, composition)),
+        onClose: (session, cause) => write(closeLine(session, cause, composition)),
         onDeserted: ({ id, owner }) => {
           this.ctx.waitUntil(
             callerOf(this.env, owner.principal)

@@ -28,6 +28,8 @@ export interface SessionOptions {
   readonly timings: SessionTimings;
   /** A turn has ended; for the log. */
   onTurnEnd(session: Session, turn: RunningTurn): void;
+  /** The gateway has closed a connection; for the log. */
+  onClose(session: Session, cause: CloseCause): void;
   /** Nobody is connected any more. */
   onDeserted(session: Session): void;
 }
@@ -69,6 +71,7 @@ export class Session {
       now,
       timings,
       log: this.log,
+      onClose: (cause) => options.onClose(this, cause),
       onGone: (connection) => this.#onGone(connection),
     });
     this.catchUp = this.#beginCatchUp();
