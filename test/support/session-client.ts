@@ -114,6 +114,12 @@ export class SessionClient {
     this.socket?.send(typeof frame === "string" ? frame : JSON.stringify(frame));
   }
 
+  /** Takes the connection for dead: whatever still comes on it is not looked at. */
+  abandon(): void {
+    this.socket?.close();
+    this.socket = undefined;
+  }
+
   /** Closes, and waits until it is closed. */
   async close(): Promise<void> {
     this.socket?.close();
