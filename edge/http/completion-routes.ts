@@ -1,6 +1,5 @@
 /** The OpenAI-compatible surface: `POST /v1/chat/completions`, `GET /v1/models`, `GET /v1/models/{id}`. */
 import type { Context } from "hono";
-import { abortable } from "../../core/directory/abortable.ts";
 import type { Agent } from "../../core/directory/agent.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
@@ -18,7 +17,7 @@ import { takeMessage, type Work, wholeReply } from "./message-route.ts";
 import { KEEP_ALIVE_COMMENT, KEEP_ALIVE_MS, pulledStream } from "./pulled-stream.ts";
 import { readJsonBody } from "./read-input.ts";
 import { setReplyHeaders } from "./reply-headers.ts";
-import { leave } from "./reply-stream.ts";
+import { leave, untilAborted } from "./reply-stream.ts";
 import { TaskStop } from "./task-stop.ts";
 
 /** How long a stream waits for its first piece, so that a failure before it has a status of its own. */
@@ -69,12 +68,14 @@ async function streamCompletion(
     noteReply(c.get("access"), event);
     if (event.body.case === "content") reply = event;
   });
-  const pieces = completionStream({
+  const made = completionStream({
     events: chargedEvents(c, work.charge, seen),
     agentId: work.route.agent.id,
     holdBack: holdsBack(c, work.route.agent),
     includeUsage: request.stream_options?.include_usage ?? false,
   });
+  const { signal } = c.get("abort");
+  const pieces = untilAborted(made, signal);
   const fail = (failure: unknown) => {
     const error = withPresetReply(failure, work.route.agent);
     // Nobody reads on: the task is stopped, and followed to its end for its cost.
@@ -82,11 +83,9 @@ async function streamCompletion(
     return error;
   };
   const first = pieces.next();
-  const begun = await withinMs(abortable(first, c.get("abort").signal), BEGIN_MS).catch(
-    (failure: unknown) => {
-      throw fail(failure);
-    },
-  );
+  const begun = await withinMs(first, BEGIN_MS).catch((failure: unknown) => {
+    throw fail(failure);
+  });
   // Of an answer that is whole already, its headers can say more.
   if (reply) setReplyHeaders(c, reply);
   let next: Promise<IteratorResult<string>> | undefined = begun ? undefined : first;

@@ -1,6 +1,7 @@
 /** An answer that is a stream of a task's events, and what has to happen around it: log, end, failure, departure. */
 import { create } from "@bufbuild/protobuf";
 import type { Context } from "hono";
+import { abortable } from "../../core/directory/abortable.ts";
 import type { ParleyError } from "../../core/errors/parley-error.ts";
 import { errorMessageBody, errorOfBody } from "../../core/messages/error-body.ts";
 import { type A2AMessage, A2AMessageSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
@@ -31,7 +32,7 @@ export function answerWithEvents(c: Context<EdgeEnv>, stream: ReplyStream): Resp
   const access = c.get("access");
   const body = eventStream({
     first: stream.first,
-    rest: stream.events,
+    rest: untilAborted(stream.events, c.get("abort").signal),
     keepAliveMs: KEEP_ALIVE_MS,
     onEvent: (event) => {
       noteReply(access, event);
@@ -51,6 +52,18 @@ export function answerWithEvents(c: Context<EdgeEnv>, stream: ReplyStream): Resp
     onEnd: c.get("lifetime").hold(),
   });
   return c.body(body, 200, headers);
+}
+
+/** The same values until the signal aborts, then its reason as a failure; what they come from is not ended by it. */
+export async function* untilAborted<T>(
+  values: AsyncIterator<T>,
+  signal: AbortSignal,
+): AsyncGenerator<T, void> {
+  while (true) {
+    const next = await abortable(values.next(), signal);
+    if (next.done) return;
+    yield next.value;
+  }
 }
 
 /** The reader of an answer that is a stream has gone: ends what is done for it, and for it only. */
