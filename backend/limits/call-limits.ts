@@ -16,7 +16,10 @@ const inBackground = (work: Promise<unknown>) => void work.catch(() => {});
 /** Counts calls and charges turns, on one limiter. */
 export class CallLimits {
   readonly #admission: Admission;
-  /** A message that is sent again gets the task that it has; it costs nothing more. */
+  /**
+   * A message that is sent again gets the task that it has; it costs nothing more. Not in here are tasks of other
+   * processes, which another request has made and paid for.
+   */
   readonly #charged = new WeakSet<Task>();
 
   constructor(limiter: Limiter) {
@@ -44,7 +47,7 @@ export class CallLimits {
     if (refusal) throw refusal;
     try {
       const task = await accept();
-      if (this.#charged.has(task)) inBackground(reservation.settle(0));
+      if (this.#charged.has(task) || task.requestId !== caller.requestId) inBackground(reservation.settle(0));
       else inBackground(settleAtEnd(task, new ReplyCharge(reservation, message, inBackground)));
       return this.#remember(task);
     } catch (error) {

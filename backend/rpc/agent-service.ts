@@ -4,6 +4,7 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { requireScope } from "../../core/auth/require-scope.ts";
 import { type JsonValue, ParleyError } from "../../core/errors/parley-error.ts";
 import { expandText, requireContent } from "../../core/messages/envelope.ts";
+import { KNOWN_TASK_HEADER } from "../../core/messages/known-task.ts";
 import type { Clock } from "../../core/resilience/deadline.ts";
 import {
   type A2AMessage,
@@ -84,6 +85,7 @@ export function createAgentService({
       const caller = principalOf(context);
       await admit(caller);
       const task = await accept(message, caller, { budgetMs: turnBudgetMs(context) });
+      tellWhetherKnown(context, caller, task);
       return lastEventOf(task, context.signal);
     },
 
@@ -91,6 +93,7 @@ export function createAgentService({
       const caller = principalOf(context);
       await admit(caller);
       const task = await accept(message, caller, { budgetMs: turnBudgetMs(context) });
+      tellWhetherKnown(context, caller, task);
       yield* whileVerified(context, (_, signal) => task.events.follow(0, signal));
     },
 
@@ -145,6 +148,7 @@ export function createAgentService({
       await admit(caller);
       // The time that the caller gives is for the acceptance, not for the turn.
       const task = await accept(message, caller, {});
+      tellWhetherKnown(context, caller, task);
       await task.acceptance;
       return firstOf(task, context.signal);
     },
@@ -170,6 +174,15 @@ export function createAgentService({
 function turnBudgetMs(context: HandlerContext): number | undefined {
   const callMs = context.timeoutMs();
   return callMs === undefined ? undefined : callMs - Math.min(LAST_WORD_MS_MAX, callMs * LAST_WORD_SHARE);
+}
+
+/** A request that comes again by itself, because its connection broke, is still the one that pays. */
+function tellWhetherKnown(
+  { responseHeader }: HandlerContext,
+  { requestId }: VerifiedCaller,
+  task: Task,
+): void {
+  if (task.requestId !== requestId) responseHeader.set(KNOWN_TASK_HEADER, "true");
 }
 
 function cancelTask(task: Task): void {

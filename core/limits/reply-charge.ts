@@ -1,6 +1,7 @@
 /**
  * What one message has cost its caller, as far as who follows its reply gets to know it, settled once:
  *
+ * - sent before, and so charged before: nothing;
  * - answered, or failed with a word on its cost: what the reply, or the failure, says;
  * - failed without one: the prompt and the text that came, or nothing when none came;
  * - nobody knows, because whoever followed the reply had to leave it: all that was reserved stays charged, or what came
@@ -24,6 +25,11 @@ export class ReplyCharge {
     this.#reservation = reservation;
     this.#promptTokens = tokensOfMessage(message);
     this.#inBackground = inBackground;
+  }
+
+  /** The message had been sent before: it costs once, and not here. */
+  wasKnown(): void {
+    this.#settle(0);
   }
 
   /** Sees an event of the reply; the last one settles. */

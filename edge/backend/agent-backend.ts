@@ -18,6 +18,8 @@ export interface BackendCall {
   readonly signal: AbortSignal;
   /** Told before each attempt, for the log: the address and the number of the attempt, from 1. */
   onAttempt(address: string, attempt: number): void;
+  /** Told, before the first event, that the message had been sent before, by another request: it is charged there. */
+  onKnownTask?(): void;
 }
 
 /** A task, and a place in its events. */

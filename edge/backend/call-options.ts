@@ -5,6 +5,7 @@ import {
   importBackendTokenSecret,
   signBackendToken,
 } from "../../core/auth/backend-token.ts";
+import { KNOWN_TASK_HEADER } from "../../core/messages/known-task.ts";
 import { REQUEST_ID_HEADER } from "../../core/messages/request-id.ts";
 import { TRACEPARENT_HEADER, traceparentOf } from "../../core/messages/trace-context.ts";
 import type { Clock } from "../../core/resilience/deadline.ts";
@@ -12,6 +13,11 @@ import type { BackendCall } from "./agent-backend.ts";
 
 /** Makes Connect's options of a call; throws `deadline_exceeded` when no time is left. */
 export type MakeCallOptions = (call: BackendCall, signal: AbortSignal) => Promise<CallOptions>;
+
+/** For the headers of an answer, and for those of a failure, which Connect does not show to `onHeader`. */
+export function noteKnownTask(call: BackendCall, header: Headers): void {
+  if (header.has(KNOWN_TASK_HEADER)) call.onKnownTask?.();
+}
 
 /** @param now Unix epoch, milliseconds */
 export function createCallOptions(tokenSecret: string, now: Clock): MakeCallOptions {
@@ -25,6 +31,7 @@ export function createCallOptions(tokenSecret: string, now: Clock): MakeCallOpti
     return {
       signal,
       timeoutMs,
+      onHeader: (header) => noteKnownTask(call, header),
       headers: {
         [BACKEND_TOKEN_HEADER]: await signBackendToken(tokenKey, claims, now()),
         [REQUEST_ID_HEADER]: requestId,

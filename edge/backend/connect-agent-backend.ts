@@ -1,12 +1,12 @@
 /** The backend over Connect: several addresses, one deadline, retries, a breaker per address. */
-import { type CallOptions, createClient } from "@connectrpc/connect";
+import { type CallOptions, ConnectError, createClient } from "@connectrpc/connect";
 import type { Clock } from "../../core/resilience/deadline.ts";
 import type { Task } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import { type A2AMessage, AgentService } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { AddressPool } from "./address-pool.ts";
 import type { AgentBackend, BackendCall, TaskPosition } from "./agent-backend.ts";
 import { answerOf, type BackendAddress, type OpenStream, openStream } from "./backend-address.ts";
-import { createCallOptions, type MakeCallOptions } from "./call-options.ts";
+import { createCallOptions, type MakeCallOptions, noteKnownTask } from "./call-options.ts";
 import { followReply } from "./followed-reply.ts";
 import { tryAddresses } from "./try-addresses.ts";
 
@@ -68,9 +68,14 @@ export class ConnectAgentBackend implements AgentBackend {
     kind: CallKind,
     run: (agent: Agent, options: CallOptions) => Promise<Result>,
   ): Promise<Result> {
-    return this.#try(call, kind, (address) =>
-      answerOf(address, this.#optionsFor(call), (options) => run(address.agent, options)),
-    );
+    return this.#try(call, kind, async (address) => {
+      try {
+        return await answerOf(address, this.#optionsFor(call), (options) => run(address.agent, options));
+      } catch (failure) {
+        if (failure instanceof ConnectError) noteKnownTask(call, failure.metadata);
+        throw failure;
+      }
+    });
   }
 
   #follow(call: BackendCall, first: StreamCall, afterSequence: number) {

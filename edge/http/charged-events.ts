@@ -15,8 +15,13 @@ import { runInBackground } from "./limit.ts";
 /** Cloudflare ends a request's work 30 s after its caller has gone; what is not known by then is charged by estimate. */
 const FOLLOW_MS_MAX = 25_000;
 
-/** A call that does not end when the caller leaves, but with the request's time, or a while after. */
-export function outlivingCall(c: Context<EdgeEnv>): BackendCall {
+/** A call of which the charge hears that its message was sent before. */
+export function chargedCall(c: Context<EdgeEnv>, charge: ReplyCharge): BackendCall {
+  return { ...backendCall(c), onKnownTask: () => charge.wasKnown() };
+}
+
+/** The same, which does not end when the caller leaves, but with the request's time, or a while after. */
+export function outlivingCall(c: Context<EdgeEnv>, charge: ReplyCharge): BackendCall {
   const { signal } = c.get("abort");
   const call = new AbortController();
   const onAbort = () => {
@@ -26,7 +31,7 @@ export function outlivingCall(c: Context<EdgeEnv>): BackendCall {
   };
   if (signal.aborted) onAbort();
   else signal.addEventListener("abort", onAbort, { once: true });
-  return { ...backendCall(c), signal: call.signal };
+  return { ...chargedCall(c, charge), signal: call.signal };
 }
 
 /** Charges a reply when it comes, or fails; the wait for it ends when the caller leaves, and nothing else does. */

@@ -62,7 +62,7 @@ async function streamCompletion(
 ): Promise<Response> {
   const task = new TaskStop(c);
   let reply: A2AMessage | undefined;
-  const events = c.get("composition").backend.streamReply(work.message, outlivingCall(c));
+  const events = c.get("composition").backend.streamReply(work.message, outlivingCall(c, work.charge));
   const seen = watched(events, (event) => {
     task.note(event);
     noteReply(c.get("access"), event);

@@ -9,8 +9,8 @@ import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import { admitMessage } from "../routing/admit-message.ts";
 import { type Route, routeMessage } from "../routing/route-message.ts";
 import { withPresetReply } from "../routing/with-preset-reply.ts";
-import { backendCall, noteReply } from "./backend-call.ts";
-import { chargedEvents, chargedReply, outlivingCall } from "./charged-events.ts";
+import { noteReply } from "./backend-call.ts";
+import { chargedCall, chargedEvents, chargedReply, outlivingCall } from "./charged-events.ts";
 import type { EdgeEnv } from "./edge-env.ts";
 import { reserveTokens, runInBackground } from "./limit.ts";
 import { prefersAsync } from "./preference.ts";
@@ -56,7 +56,7 @@ export async function takeMessage(c: Context<EdgeEnv>, message: A2AMessage): Pro
 /** The whole reply, charged and noted. @throws ParleyError as the caller gets it */
 export async function wholeReply(c: Context<EdgeEnv>, work: Work): Promise<A2AMessage> {
   const { backend } = c.get("composition");
-  const answer = backend.processMessage(work.message, outlivingCall(c));
+  const answer = backend.processMessage(work.message, outlivingCall(c, work.charge));
   const reply = await chargedReply(c, work.charge, answer).catch((failure: unknown) => {
     throw withPresetReply(failure, work.route.agent);
   });
@@ -72,7 +72,7 @@ async function replyWithJson(c: Context<EdgeEnv>, work: Work): Promise<Response>
 
 async function replyWithEvents(c: Context<EdgeEnv>, work: Work): Promise<Response> {
   const { message, charge, route } = work;
-  const reply = c.get("composition").backend.streamReply(message, outlivingCall(c));
+  const reply = c.get("composition").backend.streamReply(message, outlivingCall(c, charge));
   const events = chargedEvents(c, charge, reply);
   // Until the first event is there, a failure is an answer of its own, with its status.
   const first = await abortable(events.next(), c.get("abort").signal).catch((failure: unknown) => {
@@ -91,7 +91,8 @@ async function replyWithEvents(c: Context<EdgeEnv>, work: Work): Promise<Respons
 /** 202 with the task, which goes on by itself. */
 async function replyWithTask(c: Context<EdgeEnv>, work: Work): Promise<Response> {
   const { backend } = c.get("composition");
-  const accepted = await backend.startReply(work.message, backendCall(c)).catch((failure: unknown) => {
+  const call = chargedCall(c, work.charge);
+  const accepted = await backend.startReply(work.message, call).catch((failure: unknown) => {
     const error = withPresetReply(failure, work.route.agent);
     work.charge.fail(error);
     throw error;
@@ -113,7 +114,7 @@ function chargeInBackground(c: Context<EdgeEnv>, { charge }: Work, { taskId, seq
   const { backend } = c.get("composition");
   const release = c.get("lifetime").hold();
   const follow = async () => {
-    const events = backend.resumeReply({ taskId, afterSequence: sequence }, outlivingCall(c));
+    const events = backend.resumeReply({ taskId, afterSequence: sequence }, outlivingCall(c, charge));
     for await (const event of chargedEvents(c, charge, events)) noteReply(c.get("access"), event);
   };
   runInBackground(c, follow().finally(release));

@@ -184,7 +184,7 @@ export class RunningTurn {
   }
 
   #call(deadline: Deadline): BackendCall {
-    const { owner, record } = this.#options;
+    const { owner, record, charge } = this.#options;
     return {
       principal: owner.principal,
       requestId: record.requestId,
@@ -192,6 +192,7 @@ export class RunningTurn {
       deadline,
       signal: this.#abort.signal,
       onAttempt: () => {},
+      onKnownTask: () => charge?.wasKnown(),
     };
   }
 }

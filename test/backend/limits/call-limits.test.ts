@@ -9,7 +9,7 @@ import { ErrorInfoSchema, RetryInfoSchema } from "../../../proto/gen/google/rpc/
 import { A2AMessageSchema } from "../../../proto/gen/parley/v1/agent_service_pb.js";
 import { withinAMinute } from "../../support/within-a-minute.ts";
 import { startBackend } from "../rpc/backend-fixture.ts";
-import { ann, createEngine } from "../tasks/engine-fixture.ts";
+import { ann, createEngine, eventsOf, message } from "../tasks/engine-fixture.ts";
 
 const PARALLEL = 50;
 /** "hello" and an answer of middling length. */
@@ -108,6 +108,21 @@ describe("the backend's port", () => {
     usage = { inputTokens: 10, outputTokens: 10 };
     for (let i = 0; i < 4; i++) expect(await ask({ messageId: "m-1" })).toBe("content");
     usage = { inputTokens: 1_000, outputTokens: 0 };
+    expect(await ask()).toBe("content");
+    expect(refusals([await ask()])).toHaveLength(1);
+  });
+
+  it("charges nothing for a message whose task another process has charged", async () => {
+    const engine = createEngine(agent);
+    await backend.stop();
+    backend = await startBackend(engine);
+    limitKey({ tokensPerMinute: 600 });
+    usage = { inputTokens: 5_000, outputTokens: 0 };
+    release();
+    const principal = { ...ann, keyId: backend.key.keyId };
+    const accepted = { message: message("hello", { messageId: "m-1" }), principal, budgetMs: undefined };
+    await eventsOf(await engine.accept({ ...accepted, requestId: "request-elsewhere" }));
+    expect(await ask({ messageId: "m-1" })).toBe("content");
     expect(await ask()).toBe("content");
     expect(refusals([await ask()])).toHaveLength(1);
   });
