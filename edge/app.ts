@@ -9,6 +9,7 @@ import type { Compose } from "./composition.ts";
 import * as agents from "./http/agent-routes.ts";
 import { authenticate } from "./http/authenticate.ts";
 import * as completions from "./http/completion-routes.ts";
+import { crossOrigin } from "./http/cross-origin.ts";
 import type { EdgeEnv } from "./http/edge-env.ts";
 import { answerError, answerNotFound, refuseMethod } from "./http/errors.ts";
 import { getHealth, getReadiness } from "./http/health-routes.ts";
@@ -58,8 +59,8 @@ export const ROUTES: readonly Route[] = [
   route("GET /api/v1/a2a/tasks/{id}/events", ["messages:send"], tasks.getTaskEvents, about.getTaskEvents),
   route("POST /api/v1/a2a/tasks/{id}/cancel", ["messages:send"], tasks.cancelTask, about.cancelTask),
   route("POST /v1/chat/completions", ["messages:send"], completions.postCompletion, about.postCompletion),
-  route("GET /v1/models", ["agents:read"], completions.listModels, about.listModels),
-  route("GET /v1/models/{id}", ["agents:read"], completions.getModel, about.getModel),
+  route("GET /v1/models", ["messages:send", "agents:read"], completions.listModels, about.listModels),
+  route("GET /v1/models/{id}", ["messages:send", "agents:read"], completions.getModel, about.getModel),
   route("POST /api/v1/a2a/sessions", ["messages:send"], sessions.postSession, aboutSessions.postSession),
   route(
     "DELETE /api/v1/a2a/sessions/{id}",
@@ -137,8 +138,8 @@ export function createApp({ compose, writeLine, now }: AppOptions): Hono<EdgeEnv
     const honoPath = path.replaceAll(/\{(\w+)\}/g, ":$1");
     for (const route of routes) addRoute(app, honoPath, route);
     app.all(honoPath, refuseMethod(routes.map(({ method }) => method)));
-    // Holds for all that is added after it.
-    if (path === NEEDS_NO_COMPOSITION) app.use(provideComposition(compose));
+    // Both hold for all that is added after them.
+    if (path === NEEDS_NO_COMPOSITION) app.use(provideComposition(compose), crossOrigin);
   }
   return app;
 }
