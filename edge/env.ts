@@ -46,7 +46,7 @@ export interface EdgeConfig {
   readonly upstash: { readonly url: string; readonly token: string } | undefined;
   /** How callers' JWTs are verified; undefined where none is taken. */
   readonly jwt: JwtSettings | undefined;
-  /** Origins of pages that may open WebSockets, beside the gateway's own. */
+  /** Origins of pages that may call and open WebSockets, beside the gateway's own. */
   readonly allowedOrigins: readonly string[];
   readonly requestBytesMax: number;
   readonly requestTimeoutMs: number;
@@ -135,7 +135,7 @@ export const EDGE_VARIABLES = {
   },
   ALLOWED_ORIGINS: {
     expectation: `unset, or at most ${ALLOWED_ORIGINS_MAX} origins such as https://chat.example.com, separated by commas`,
-    effect: "pages that may open WebSockets, beside the gateway's own",
+    effect: "pages that may call and open WebSockets, beside the gateway's own",
   },
   REQUEST_BYTES_MAX: {
     expectation: `unset (${REQUEST_BYTES_DEFAULT}), or a whole number from ${REQUEST_BYTES_MIN} to ${REQUEST_BYTES_LIMIT}`,
