@@ -5,6 +5,7 @@
 import type { Logger } from "pino";
 import type { SqlClient } from "../core/directory/sql-client.ts";
 import { ParleyError } from "../core/errors/parley-error.ts";
+import type { MessageLog } from "../core/log/message-log.ts";
 import type { AnswerCache } from "./agents/answer-cache.ts";
 import { ConversationSummarizer } from "./agents/conversation-summarizer.ts";
 import type { ModelAgentDependencies } from "./agents/model-agent.ts";
@@ -15,19 +16,22 @@ import { RedisAnswerCache } from "./stores/redis-answer-cache.ts";
 import type { RedisConnection } from "./stores/redis-connection.ts";
 import { RedisConversationStore } from "./stores/redis-conversation-store.ts";
 import { SqlConversationLog } from "./stores/sql-conversation-log.ts";
+import { summaryEntry } from "./tasks/log-attempt.ts";
 
 /** What it is built from. */
 export interface ConversationParts {
   readonly client: SqlClient;
   readonly redis: RedisConnection | undefined;
   readonly models: ModelAgentDependencies;
+  /** Where what summaries cost is kept. */
+  readonly log: MessageLog;
   readonly logger: Logger;
   /** Monotonic, milliseconds. */
   readonly now: () => number;
 }
 
 /** See above. */
-export function composeConversations({ client, redis, models, logger, now }: ConversationParts) {
+export function composeConversations({ client, redis, models, log, logger, now }: ConversationParts) {
   let connectionNumber = 1;
   const memory = new DurableConversationMemory({
     store: redis ? new RedisConversationStore(redis) : new MemoryConversationStore(),
@@ -46,6 +50,11 @@ export function composeConversations({ client, redis, models, logger, now }: Con
   });
   const summarizer = new ConversationSummarizer({
     ...{ ...models, memory, now },
+    onCalls: (calls) => {
+      log.append(summaryEntry(calls, Date.now())).catch((error) => {
+        logger.error({ ...calls, err: error }, "what a summary has cost could not be recorded");
+      });
+    },
     onEnd: ({ error, ...job }) => {
       if (error) logger.warn({ ...job, err: error }, "a conversation could not be summarised");
       else logger.info(job, "conversation summarised");

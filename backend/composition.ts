@@ -87,7 +87,7 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
   const knowledge = composeKnowledge(config, database.client, logger);
   const models = { ...createModelDependencies(config, logger, knowledge.search), counter };
   const { memory, summarizer } = composeConversations({
-    ...{ client: database.client, redis, models, logger },
+    ...{ client: database.client, redis, models, log, logger },
     now: monotonicNow,
   });
   const recorder = createLogTurnRecorder(log, Date.now, backendId);

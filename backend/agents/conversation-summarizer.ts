@@ -7,7 +7,7 @@
 import type { Agent, ModelAgentConfig } from "../../core/directory/agent.ts";
 import { LruMap } from "../../core/directory/lru-map.ts";
 import { Deadline } from "../../core/resilience/deadline.ts";
-import type { ModelLink } from "../llm/answer-event.ts";
+import type { AnswerOptions, ModelAttempt, ModelLink } from "../llm/answer-event.ts";
 import { BUILTIN_MODEL_ID } from "../llm/builtin-language-model.ts";
 import { promptTokensMax } from "../llm/context-window.ts";
 import type { ModelManager } from "../llm/model-manager.ts";
@@ -20,6 +20,7 @@ import {
   type StoredConversation,
   tokensOf,
 } from "../stores/conversation-memory.ts";
+import type { SummaryCalls } from "../tasks/log-attempt.ts";
 import type { AgentTurn } from "./agent-runner.ts";
 import { SUMMARY_PROMPT_TOKENS, summaryPrompt } from "./summary-prompt.ts";
 
@@ -56,6 +57,8 @@ export interface ConversationSummarizerOptions {
   readonly counter: TokenCounter;
   /** Monotonic, milliseconds. */
   readonly now: () => number;
+  /** Told of the calls of models that a step took, whatever came of them. */
+  readonly onCalls: (calls: SummaryCalls) => void;
   /** Told how each job ended: exchanges that gave way, or `error`. */
   readonly onEnd: (job: ConversationKey & { readonly exchanges: number; readonly error?: unknown }) => void;
 }
@@ -64,10 +67,13 @@ export interface ConversationSummarizerOptions {
 export interface RememberedTurn {
   readonly agent: Agent;
   readonly key: ConversationKey;
+  /** The API key of its caller; empty for a caller without one. */
+  readonly keyId: string;
   /** Of all exchanges that are kept; undefined when the store cannot say. */
   readonly tokens: number | undefined;
 }
 
+type SummaryCall = Pick<AnswerOptions, "chain" | "deadline"> & Pick<AgentTurn, "onAttempt">;
 type Job = RememberedTurn & { readonly config: ModelAgentConfig };
 
 /** See above. */
@@ -180,9 +186,21 @@ export class ConversationSummarizer {
     }
   }
 
-  async #ask({ agent, config }: Job, chain: readonly ModelLink[], deadline: Deadline): Promise<string> {
-    const manager = this.#options.managerFor({ agent, requestId: "summary", onAttempt: () => {} });
-    const { presetReply } = config;
+  async #ask(job: Job, chain: readonly ModelLink[], deadline: Deadline): Promise<string> {
+    const { agent, key, keyId } = job;
+    const attempts: ModelAttempt[] = [];
+    try {
+      return await this.#answer(job, { chain, deadline, onAttempt: (attempt) => attempts.push(attempt) });
+    } finally {
+      const { tenantId, contextId } = key;
+      if (attempts.length > 0)
+        this.#options.onCalls({ tenantId, contextId, agentId: agent.id, keyId, attempts });
+    }
+  }
+
+  async #answer({ agent, config: { presetReply } }: Job, call: SummaryCall): Promise<string> {
+    const { chain, deadline, onAttempt } = call;
+    const manager = this.#options.managerFor({ agent, requestId: "summary", onAttempt });
     const request = { messages: [], passages: [] };
     for await (const event of manager.answer({
       ...{ chain, request, presetReply, deadline },

@@ -24,11 +24,12 @@ const INSERT_ROWS = `
   ), attempts AS (
     INSERT INTO model_attempts (
       tenant_id, task_id, attempt, agent_id, model, outcome, duration_ms, first_token_ms,
-      input_tokens, output_tokens, usage_estimated, key_id, created_at
+      input_tokens, output_tokens, usage_estimated, key_id, purpose, created_at
     )
     SELECT
       e."tenantId", e."taskId", a.ordinality, e."senderId", a.model, a.outcome, a."durationMs", a."firstTokenMs",
-      a."inputTokens", a."outputTokens", a."usageEstimated", e."keyId", to_timestamp(e."createdAtMs" / 1000)
+      a."inputTokens", a."outputTokens", a."usageEstimated", e."keyId",
+      CASE e.role WHEN 'summary' THEN 'summary' END, to_timestamp(e."createdAtMs" / 1000)
     FROM entries e CROSS JOIN LATERAL ROWS FROM (
       json_to_recordset(e.attempts) AS (
         model text, outcome text, "durationMs" integer, "firstTokenMs" integer,
@@ -49,6 +50,7 @@ const INSERT_ROWS = `
     "durationMs", "requestId", "errorCode", "keyId", "agentVersion", "ownHistory", recovery,
     to_timestamp("createdAtMs" / 1000)
   FROM entries
+  WHERE role <> 'summary'
   ORDER BY ordinality
   ON CONFLICT (tenant_id, sender_id, message_id, task_id) DO NOTHING`;
 

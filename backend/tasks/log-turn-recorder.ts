@@ -2,10 +2,10 @@
 import { toJson } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { JsonValue } from "../../core/errors/parley-error.ts";
-import type { LogAttempt, LogEntry, MessageLog } from "../../core/log/message-log.ts";
+import type { LogEntry, MessageLog } from "../../core/log/message-log.ts";
 import { type A2AMessage, ContentSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
-import type { ModelAttempt } from "../llm/answer-event.ts";
 import { questionRecovery, replyRecovery } from "./archived-task.ts";
+import { toLogAttempt } from "./log-attempt.ts";
 import type { Task } from "./task.ts";
 import type { TurnRecorder } from "./turn-recorder.ts";
 
@@ -68,21 +68,5 @@ function common(task: Task, message: A2AMessage, now: () => number): Omit<LogEnt
     agentVersion: task.agentVersion,
     ...(task.message.history ? { ownHistory: true } : {}),
     createdAtMs: createdAt ? timestampMs(createdAt) : now(),
-  };
-}
-
-function toLogAttempt({ model, outcome, durationMs, firstTokenMs, usage }: ModelAttempt): LogAttempt {
-  return {
-    model,
-    outcome,
-    durationMs,
-    ...(firstTokenMs === undefined ? {} : { firstTokenMs }),
-    ...(usage
-      ? {
-          inputTokens: usage.inputTokens,
-          outputTokens: usage.outputTokens,
-          usageEstimated: usage.estimated ?? false,
-        }
-      : {}),
   };
 }

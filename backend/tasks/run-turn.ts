@@ -89,7 +89,7 @@ export function createRunTurn(options: RunTurnOptions): RunTask {
     if (record.degraded === undefined && !task.message.history) {
       const key = turnKeyOf(task);
       const tokens = await memory.append(key, exchangeOf(task, reply));
-      summarizer?.consider({ agent, key, tokens });
+      summarizer?.consider({ agent, key, tokens, keyId: task.keyId });
     }
     await task.complete(reply);
   }

@@ -26,7 +26,8 @@ export interface LogEntry {
   readonly receiverId: string;
   /** The message that this one answers. */
   readonly inReplyTo?: string;
-  readonly role: "user" | "agent";
+  /** `summary`: there is no message; only the attempts, which a summary of the conversation took, are kept. */
+  readonly role: "user" | "agent" | "summary";
   /** The parts, as ProtoJSON. */
   readonly content: JsonValue;
   /** What else belonged to the message, as ProtoJSON. */
@@ -52,7 +53,7 @@ export interface LogEntry {
   readonly ownHistory?: boolean;
   /** What it takes to go on with the task, or to tell of its end, in another process; not for readers of the log. */
   readonly recovery?: { readonly [key: string]: JsonValue };
-  /** With a reply: all calls of models that it took, in order; written with it, all or none. */
+  /** With a reply or a summary: all calls of models that it took, in order; written with it, all or none. */
   readonly attempts?: readonly LogAttempt[];
   /** Unix epoch, milliseconds. */
   readonly createdAtMs: number;

@@ -50,6 +50,9 @@ export interface UsageRow {
   /** Of the replies, where no provider counted: to be added for the whole. */
   readonly estimatedInputTokens: number;
   readonly estimatedOutputTokens: number;
+  /** Of summaries of conversations, counted or estimated; in no other count. */
+  readonly summaryInputTokens: number;
+  readonly summaryOutputTokens: number;
   /** Calls of models that failed. */
   readonly failedAttempts: number;
   /** Of the failed calls, counted or estimated; not among the replies' tokens. */
@@ -83,12 +86,13 @@ const FACTS = `
    WHERE tenant_id = $1 AND created_at >= to_timestamp($2::float8 / 1000)
      AND created_at < to_timestamp($3::float8 / 1000)
   UNION ALL
-  SELECT created_at, model, key_id, CASE WHEN outcome IN ${ABANDONED} THEN 'abandoned' ELSE 'attempt' END,
+  SELECT created_at, model, key_id,
+         CASE WHEN outcome IN ${ABANDONED} THEN 'abandoned' WHEN outcome = 'answered' THEN purpose ELSE 'attempt' END,
          NULL, NULL, input_tokens, output_tokens, false, agent_id
     FROM model_attempts
    WHERE tenant_id = $1 AND created_at >= to_timestamp($2::float8 / 1000)
      AND created_at < to_timestamp($3::float8 / 1000)
-     AND outcome <> 'answered' AND outcome NOT IN ${NOT_CALLED}`;
+     AND (outcome <> 'answered' OR purpose = 'summary') AND outcome NOT IN ${NOT_CALLED}`;
 
 // Counts leave the database as float8: it is a JavaScript number with every driver.
 const COUNTS = `
@@ -100,6 +104,8 @@ const COUNTS = `
   ${sum("output_tokens", "role = 'agent' AND NOT estimated")} AS "outputTokens",
   ${sum("input_tokens", "role = 'agent' AND estimated")} AS "estimatedInputTokens",
   ${sum("output_tokens", "role = 'agent' AND estimated")} AS "estimatedOutputTokens",
+  ${sum("input_tokens", "role = 'summary'")} AS "summaryInputTokens",
+  ${sum("output_tokens", "role = 'summary'")} AS "summaryOutputTokens",
   (count(*) FILTER (WHERE role = 'attempt'))::float8 AS "failedAttempts",
   ${sum("input_tokens", "role = 'attempt'")} AS "failedInputTokens",
   ${sum("output_tokens", "role = 'attempt'")} AS "failedOutputTokens",

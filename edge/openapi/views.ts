@@ -102,6 +102,8 @@ const usageRowSchema = z.object({
   outputTokens: count,
   estimatedInputTokens: count,
   estimatedOutputTokens: count,
+  summaryInputTokens: count,
+  summaryOutputTokens: count,
   failedAttempts: count,
   failedInputTokens: count,
   failedOutputTokens: count,

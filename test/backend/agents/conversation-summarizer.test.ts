@@ -4,6 +4,7 @@ import { ConversationSummarizer } from "../../../backend/agents/conversation-sum
 import type { ModelLink } from "../../../backend/llm/answer-event.ts";
 import type { ConversationKey } from "../../../backend/stores/conversation-memory.ts";
 import { MemoryConversationStore } from "../../../backend/stores/memory-conversation-store.ts";
+import type { SummaryCalls } from "../../../backend/tasks/log-attempt.ts";
 import { type Agent, agentConfigSchema } from "../../../core/directory/agent.ts";
 import { createConversationMemory, wordCounter } from "../../support/conversation-memory.ts";
 import { ScriptedModel, type Step, says } from "../../support/scripted-model.ts";
@@ -21,6 +22,7 @@ function setUp(...scripts: Step[][]) {
   ];
   const store = new MemoryConversationStore();
   const memory = createConversationMemory(store);
+  const calls: SummaryCalls[] = [];
   const ended: { exchanges: number; error?: unknown }[] = [];
   let nowMs = 0;
   const summarizer = new ConversationSummarizer({
@@ -29,6 +31,7 @@ function setUp(...scripts: Step[][]) {
     managerFor: createTestManager,
     counter: wordCounter,
     now: () => nowMs,
+    onCalls: (made) => calls.push(made),
     onEnd: (job) => ended.push(job),
   });
   const agent = (config = {}) =>
@@ -54,7 +57,7 @@ function setUp(...scripts: Step[][]) {
     return tokens;
   };
   const consider = async (key: ConversationKey, tokens: number | undefined, config = {}) => {
-    summarizer.consider({ agent: agent(config), key, tokens });
+    summarizer.consider({ agent: agent(config), key, keyId: "key-1", tokens });
     await summarizer.settled();
   };
   const kept = async (key: ConversationKey) => {
@@ -64,7 +67,7 @@ function setUp(...scripts: Step[][]) {
   const pass = (ms: number) => {
     nowMs += ms;
   };
-  return { model, memory, store, summarizer, ended, say, consider, kept, pass, agent };
+  return { model, memory, store, summarizer, ended, calls, say, consider, kept, pass, agent };
 }
 
 const dataOf = (model: ScriptedModel, call = 0) => JSON.parse(model.requests[call]?.messages[1]?.text ?? "");
@@ -126,7 +129,7 @@ describe("a conversation that outgrows its window", () => {
   it("keeps what is said while the summary is made", async () => {
     const { model, summarizer, say, kept, agent } = setUp([{ waitMs: 50 }, ...says("Early part.")]);
     const key = newKey();
-    summarizer.consider({ agent: agent(), key, tokens: await say(key, "abcdefgh") });
+    summarizer.consider({ agent: agent(), key, keyId: "key-1", tokens: await say(key, "abcdefgh") });
     await expect.poll(() => model.requests.length).toBe(1);
     await say(key, "i");
     await summarizer.settled();
@@ -147,12 +150,27 @@ describe("a conversation that outgrows its window", () => {
     expect(await kept(key)).toMatchObject({ summary: "Now.", names: "efgh" });
   });
 
+  it("tells what each call of a model has cost, step by step, and of those that failed, too", async () => {
+    const { say, consider, calls } = setUp(says("One."), says("Two."), says("Three."));
+    const key = newKey();
+    await consider(key, await say(key, "abcdefghijklmnop"));
+    const made = { ...key, agentId: "a", keyId: "key-1" };
+    const usage = { inputTokens: 3, outputTokens: 5 };
+    const answered = { ...made, attempts: [expect.objectContaining({ outcome: "answered", usage })] };
+    expect(calls).toEqual([answered, answered, answered]);
+
+    const failing = setUp([{ fail: "provider-refused" }]);
+    await failing.consider(key, await failing.say(key, "abcdefgh"));
+    expect(failing.calls).toMatchObject([{ ...made, attempts: [{ outcome: "provider-refused" }] }]);
+  });
+
   it("is summarised once at a time, and only two conversations at once", async () => {
     const { model, summarizer, say, agent } = setUp([{ waitMs: 50 }, ...says("Done.")]);
     const keys = [newKey(), newKey(), newKey()];
     for (const key of keys) {
       const tokens = await say(key, "abcdefgh");
-      for (let time = 0; time < 3; time++) summarizer.consider({ agent: agent(), key, tokens });
+      for (let time = 0; time < 3; time++)
+        summarizer.consider({ agent: agent(), key, keyId: "key-1", tokens });
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(model.requests).toHaveLength(2);
@@ -165,8 +183,8 @@ describe("a conversation that outgrows its window", () => {
     const key = newKey();
     const tokens = await say(key, "abcdefgh");
     await consider(key, tokens, { context: { summarize: false } });
-    summarizer.consider({ agent: { ...agent(), config: { kind: "echo" } }, key, tokens });
-    summarizer.consider({ agent: agent(), key, tokens: undefined });
+    summarizer.consider({ agent: { ...agent(), config: { kind: "echo" } }, key, keyId: "key-1", tokens });
+    summarizer.consider({ agent: agent(), key, keyId: "key-1", tokens: undefined });
     await summarizer.settled();
     expect(model.requests).toHaveLength(0);
   });
@@ -174,7 +192,7 @@ describe("a conversation that outgrows its window", () => {
   it("ends its summary when the backend stops", async () => {
     const { model, summarizer, say, kept, agent } = setUp([{ silence: true }]);
     const key = newKey();
-    summarizer.consider({ agent: agent(), key, tokens: await say(key, "abcdefgh") });
+    summarizer.consider({ agent: agent(), key, keyId: "key-1", tokens: await say(key, "abcdefgh") });
     await expect.poll(() => model.requests.length).toBe(1);
     await summarizer.close();
     expect(model.signals[0]?.aborted).toBe(true);

@@ -1,7 +1,9 @@
 /** What readers of the durable log are told, on every database: usage and search. Needs the schema. */
 import { beforeEach, describe, expect, it } from "vitest";
+import type { ModelAttempt } from "../../../backend/llm/answer-event.ts";
 import { GroupCommitLog } from "../../../backend/stores/message-log.ts";
 import { SqlMessageLogStore } from "../../../backend/stores/sql-message-log.ts";
+import { summaryEntry } from "../../../backend/tasks/log-attempt.ts";
 import type { SqlClient } from "../../../core/directory/sql-client.ts";
 import type { LogEntry } from "../../../core/log/message-log.ts";
 import { type MessageSearch, searchMessages } from "../../../core/log/message-search.ts";
@@ -77,6 +79,8 @@ export function logReadingContract(client: () => SqlClient): void {
           outputTokens: 20,
           estimatedInputTokens: 10,
           estimatedOutputTokens: 20,
+          summaryInputTokens: 0,
+          summaryOutputTokens: 0,
           failedAttempts: 2,
           failedInputTokens: 3,
           failedOutputTokens: 1,
@@ -121,6 +125,39 @@ export function logReadingContract(client: () => SqlClient): void {
         { keyId: "key-1", messages: 4, failedAttempts: 2 },
         { keyId: "key-2", messages: 1, failedAttempts: 0 },
       ]);
+    });
+
+    it("counts summaries apart, at the agent, model and key that made them, and not as messages", async () => {
+      const calls = (outcome: string, inputTokens: number): ModelAttempt => ({
+        ...{
+          model: "openai/s",
+          outcome: outcome as ModelAttempt["outcome"],
+          startedAfterMs: 0,
+          durationMs: 5,
+        },
+        usage: { inputTokens, outputTokens: 7 },
+      });
+      const made = { tenantId: "acme", contextId: "c-1", agentId: "assistant", keyId: "key-3" };
+      const attempts = [calls("overloaded", 30), calls("answered", 500)];
+      await write([
+        summaryEntry({ ...made, attempts }, monday),
+        summaryEntry({ ...made, attempts, tenantId: "other" }, monday),
+      ]);
+      const counts = {
+        ...{ messages: 0, replies: 0, errors: 0, inputTokens: 0, estimatedInputTokens: 0 },
+        ...{ summaryInputTokens: 500, summaryOutputTokens: 7 },
+        ...{ failedAttempts: 1, failedInputTokens: 30, abandonedAttempts: 0 },
+      };
+      expect(await usage({ groupBy: ["key"] })).toContainEqual(
+        expect.objectContaining({ keyId: "key-3", ...counts }),
+      );
+      expect(await usage({ groupBy: ["model"] })).toContainEqual(
+        expect.objectContaining({ model: "openai/s", ...counts }),
+      );
+      expect(await usage({})).toMatchObject([
+        { messages: 4, replies: 3, inputTokens: 10, failedAttempts: 3 },
+      ]);
+      expect(await client().query("SELECT 1 FROM messages WHERE role = 'summary'", [])).toEqual([]);
     });
 
     it("has no rows where nothing happened", async () => {

@@ -97,6 +97,8 @@ export function migrateContract(databases: () => readonly [SqlDatabase, SqlDatab
         "backends",
         "knowledge_chunks",
         "knowledge_collections",
+        "knowledge_documents",
+        "knowledge_jobs",
         "messages",
         "model_attempts",
         "schema_migrations",
