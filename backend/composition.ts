@@ -53,7 +53,7 @@ export interface Backend {
 /** After the last turn has ended, its answer has this long to reach its caller. */
 const ANSWER_FLUSH_MS = 1_000;
 /** A Redis that is there answers at once; one that is not must not keep the backend from starting. */
-const REDIS_START_WAIT_MS = 2_000;
+const REDIS_START_WAIT_MS = 5_000;
 /** What waits to be recorded has this long to be written. */
 const LOG_DRAIN_MS = 5_000;
 

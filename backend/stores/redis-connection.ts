@@ -6,7 +6,7 @@
  * - ready: commands are sent. When nothing at all comes back for the time limit, the connection is dropped and every
  *   command on it fails: `failing`.
  * - failing: commands fail at once. Meanwhile the connection is made again after full-jitter waits; the handshake is
- *   the probe, and its answer, within the same time limit, is what makes it `ready` again.
+ *   the probe, and its answer is what makes it `ready` again.
  *
  * A command that failed may have been carried out, even later: a server that stood still reads what was sent to it
  * when it goes on. Scripts have to expect that.
@@ -17,9 +17,9 @@ import { fullJitterMs } from "../../core/resilience/full-jitter.ts";
 import type { RedisScript } from "./redis-script.ts";
 
 /** A healthy Redis answers in well under a millisecond; this leaves room for a pause and not for an outage. */
-const COMMAND_TIMEOUT_MS = 500;
-/** Shorter than a command's time, so that the connection has been dropped when the first command fails. */
 const SILENCE_MS = 400;
+/** The handshake's time; a server that stood still answers the one that waits as soon as it goes on. */
+const HANDSHAKE_TIMEOUT_MS = 2_000;
 const CONNECT_TIMEOUT_MS = 1_000;
 /** Soon back after a restart, gentle to a server that has to recover. */
 const RECONNECT_BACKOFF = { baseMs: 50, capMs: 1_000 };
@@ -53,16 +53,21 @@ export class RedisConnection {
   readonly #listeners = new Set<(event: RedisEvent) => void>();
   #state: RedisEvent["state"] | undefined;
   #lastError: unknown;
+  readonly #silenceMs: number;
+  #unanswered = 0;
+  #answers = 0;
+  #watchTimer: NodeJS.Timeout | undefined;
 
   /** Begins to connect; until it has, commands fail like those of a failing connection. */
   constructor({ url, name, random, onEvent, blockMs = 0 }: RedisConnectionOptions) {
     this.#onEvent = onEvent;
+    this.#silenceMs = SILENCE_MS + blockMs;
     this.#redis = new Redis(url, {
       connectionName: name,
       connectTimeout: CONNECT_TIMEOUT_MS,
-      commandTimeout: COMMAND_TIMEOUT_MS + blockMs,
-      // Counted from the oldest unanswered command or the last data: a server that stands still is cut off.
-      socketTimeout: SILENCE_MS + blockMs,
+      // No timers of ioredis' own: they take a stall of this process for one of Redis; see `#watch`.
+      // A server that stands still does not say goodbye.
+      disconnectTimeout: 1,
       enableOfflineQueue: false,
       // A command is never sent twice; whether it may be is known only to its caller.
       autoResendUnfulfilledCommands: false,
@@ -71,6 +76,7 @@ export class RedisConnection {
       // After a failover the connection may lead to a replica.
       reconnectOnError: (error) => error.message.startsWith("READONLY"),
     });
+    this.#redis.on("connect", () => this.#watchHandshake());
     this.#redis.on("ready", () => this.#changeTo({ state: "ready" }));
     this.#redis.on("error", (error) => {
       this.#lastError = error;
@@ -122,10 +128,15 @@ export class RedisConnection {
    *   now": the commands may have been carried out. `internal` when it refuses a command.
    */
   async run<T>(commands: (redis: Redis) => Promise<T>): Promise<T> {
+    this.#unanswered++;
+    this.#watch();
     try {
       return await commands(this.#redis);
     } catch (error) {
       throw this.#translate(error);
+    } finally {
+      this.#unanswered--;
+      this.#answers++;
     }
   }
 
@@ -149,7 +160,40 @@ export class RedisConnection {
 
   /** Closes it for good; commands on their way fail. */
   close(): void {
+    clearTimeout(this.#watchTimer);
     this.#redis.disconnect();
+  }
+
+  /**
+   * Drops a connection on which commands wait and nothing has come for the time limit. The verdict is given after the
+   * sockets have been read once more: when this process itself stood still, the answers are there.
+   */
+  #watch(): void {
+    if (this.#watchTimer) return;
+    const answers = this.#answers;
+    const judge = () => {
+      this.#watchTimer = undefined;
+      if (this.#unanswered === 0) return;
+      if (this.#answers !== answers) return this.#watch();
+      if (!this.isReady) return;
+      this.#lastError = new Error(`Redis said nothing for ${this.#silenceMs} ms`);
+      this.#redis.disconnect(true);
+    };
+    this.#watchTimer = setTimeout(() => setImmediate(judge), this.#silenceMs);
+    this.#watchTimer.unref();
+  }
+
+  #watchHandshake(): void {
+    const { stream } = this.#redis;
+    const judge = () => {
+      if (this.isReady || this.#redis.stream !== stream) return;
+      this.#lastError = new Error(`Redis did not shake hands within ${HANDSHAKE_TIMEOUT_MS} ms`);
+      this.#redis.disconnect(true);
+    };
+    const timer = setTimeout(() => setImmediate(judge), HANDSHAKE_TIMEOUT_MS);
+    timer.unref();
+    stream.once("close", () => clearTimeout(timer));
+    this.#redis.once("ready", () => clearTimeout(timer));
   }
 
   #changeTo(event: RedisEvent): void {

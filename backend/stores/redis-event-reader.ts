@@ -3,12 +3,16 @@
  * followed here, and the notices for this backend. A blocking XREAD over all of their streams; when what is to be
  * read changes, a notice to itself ends the wait.
  */
+import { ParleyError } from "../../core/errors/parley-error.ts";
 import { sleep } from "../../core/resilience/full-jitter.ts";
 import type { LedgerNotice } from "../tasks/task-ledger.ts";
 import type { RedisConnection } from "./redis-connection.ts";
 
 /** The longest wait of one XREAD: also how long it takes at most to notice that Redis stands still. */
 export const READ_BLOCK_MS = 1_000;
+/** How long followers wait for Redis to come back; positions are kept, so a short failure is only a pause. */
+const PATIENCE_MS = 3_000;
+const RETRY_AFTER_MS = 1_000;
 /** A read that fails on a connection that works must not be tried in a circle. */
 const FAILED_READ_PAUSE_MS = 100;
 /** Batches of one stream that one read takes; the rest comes with the next. */
@@ -45,11 +49,14 @@ export class RedisEventReader {
   readonly #followed = new Map<string, Set<Followed>>();
   readonly #stop = new AbortController();
   #inboxPosition = "0-0";
+  #patience: NodeJS.Timeout | undefined;
 
   constructor(options: RedisEventReaderOptions) {
     this.#options = options;
     options.connection.listen((event) => {
-      if (event.state === "failing") this.breakAll(event.error);
+      clearTimeout(this.#patience);
+      if (event.state === "ready") return;
+      this.#patience = setTimeout(() => this.#breakAll(unavailable(event.error)), PATIENCE_MS);
     });
     this.#read().catch(() => {});
   }
@@ -67,7 +74,7 @@ export class RedisEventReader {
   }
 
   /** Tells every listener that no more will come. */
-  breakAll(error: unknown): void {
+  #breakAll(error: unknown): void {
     const broken = [...this.#followed.values()].flatMap((all) => [...all]);
     this.#followed.clear();
     for (const { listener } of broken) listener.onBroken(error);
@@ -75,6 +82,7 @@ export class RedisEventReader {
 
   /** Ends reading; the connection is its owner's to close. */
   close(): void {
+    clearTimeout(this.#patience);
     this.#stop.abort();
   }
 
@@ -85,7 +93,8 @@ export class RedisEventReader {
       try {
         await this.#readOnce();
       } catch (error) {
-        this.breakAll(error);
+        // A connection that fails is waited for; whatever else it is will not go away.
+        if (!(error instanceof ParleyError && error.code === "unavailable")) this.#breakAll(error);
         await sleep(FAILED_READ_PAUSE_MS, this.#stop.signal);
       }
     }
@@ -130,6 +139,18 @@ export class RedisEventReader {
       followed.listener.onBatch(bytes);
     }
   }
+}
+
+function unavailable(cause: unknown): ParleyError {
+  return new ParleyError(
+    "unavailable",
+    "the task runs on another backend, which cannot be asked at the moment",
+    {
+      retryable: true,
+      retryAfterMs: RETRY_AFTER_MS,
+      cause,
+    },
+  );
 }
 
 /** Where the listener that is furthest behind stands. */

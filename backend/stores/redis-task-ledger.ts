@@ -79,9 +79,8 @@ export class RedisTaskLedger implements TaskLedger {
   listen(listener: Parameters<TaskLedger["listen"]>[0]): void {
     this.#onNotice = (notice) => listener.onNotice(notice);
     this.#options.connection.listen((event) => {
-      if (event.state === "ready") return listener.onReady();
-      this.#reader.breakAll(event.error);
-      listener.onFailing();
+      if (event.state === "ready") listener.onReady();
+      else listener.onFailing();
     });
   }
 
@@ -190,15 +189,14 @@ export class RedisTaskLedger implements TaskLedger {
   }
 
   async find(task: TaskReference): Promise<KnownTask | undefined> {
-    const [record, state, last, reserved] = await this.#options.connection.run((redis) =>
-      redis.hmget(taskKey(task), "record", "state", "last", "reserved"),
+    const [record, state, last] = await this.#options.connection.run((redis) =>
+      redis.hmget(taskKey(task), "record", "state", "last"),
     );
     if (!record) return undefined;
     return {
       record: decodeRecord(record),
       hasEnded: state === "ended",
       sequence: Number(last),
-      reservedSequence: Number(reserved),
     };
   }
 

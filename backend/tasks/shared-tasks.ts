@@ -127,7 +127,7 @@ export class SharedTasks {
       now: this.#options.monotonicNow,
       onLost: () => {
         this.#gates.delete(task.id);
-        this.mirrors.follow(task, task.events.sequence);
+        this.mirrors.follow(task);
       },
       onGone: () => this.#enterAgain(gate),
     });

@@ -63,8 +63,6 @@ export interface KnownTask {
   readonly hasEnded: boolean;
   /** Up to which its events are kept. */
   readonly sequence: number;
-  /** Up to which followers may have seen them. */
-  readonly reservedSequence: number;
 }
 
 /**

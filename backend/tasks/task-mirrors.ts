@@ -3,6 +3,7 @@
  * follow it here. When the ledger fails, following ends with its error, and can begin again from the same position.
  */
 import { ParleyError } from "../../core/errors/parley-error.ts";
+import { RESERVED_EVENTS } from "./ledger-gate.ts";
 import { Task } from "./task.ts";
 import type { KnownTask, TaskLedger, TaskReference } from "./task-ledger.ts";
 
@@ -43,12 +44,12 @@ export class TaskMirrors {
   }
 
   /** Resolves when what the ledger has of the task is there. */
-  async show({ record, sequence, reservedSequence }: KnownTask): Promise<Task> {
+  async show({ record, sequence }: KnownTask): Promise<Task> {
     let task = this.#mirrors.get(record.id);
     if (!task) {
       if (this.#mirrors.size >= MIRRORS_MAX) throw tooManyFollowed();
       task = new Task({ record, now: this.#now });
-      this.follow(task, reservedSequence);
+      this.follow(task);
     }
     if (task.events.sequence >= sequence) return task;
     for await (const event of task.events.follow(0, AbortSignal.timeout(CATCH_UP_MS))) {
@@ -58,7 +59,7 @@ export class TaskMirrors {
   }
 
   /** From now on shows in `task` what the backend that runs it says. */
-  follow(task: Task, seenSequence: number): void {
+  follow(task: Task): void {
     const ledger = this.#ledger;
     const reference = { tenantId: task.tenantId, taskId: task.id };
     this.#mirrors.set(task.id, task);
@@ -67,7 +68,7 @@ export class TaskMirrors {
       this.#mirrors.delete(task.id);
       task.events.break(error);
     };
-    task.runsElsewhere(() => void ledger.cancel(reference).catch(breakOff), seenSequence);
+    task.runsElsewhere(() => void ledger.cancel(reference).catch(breakOff), 2 * RESERVED_EVENTS);
     const stop = ledger.follow(task.record, {
       onEvents: (events) => {
         task.mirror(events);

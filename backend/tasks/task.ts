@@ -56,7 +56,7 @@ export class Task {
   #ending = false;
   #isLost = false;
   #cancelElsewhere: (() => void) | undefined;
-  #seenElsewhere = 0;
+  #reservedAhead = 0;
 
   constructor({ record, isNewContext = false, now, lost }: TaskInit) {
     this.record = record;
@@ -142,14 +142,17 @@ export class Task {
 
   /** Highest sequence that a follower may have seen, here or elsewhere. */
   get seenSequence(): number {
-    return Math.max(this.events.sequence, this.#seenElsewhere);
+    return this.events.sequence + (this.events.ended ? 0 : this.#reservedAhead);
   }
 
-  /** From now on the task is another backend's; `cancel` reaches it. `seenSequence` is what followers may have seen. */
-  runsElsewhere(cancel: () => void, seenSequence: number): void {
+  /**
+   * From now on the task is another backend's; `cancel` reaches it. Its followers there may have seen `reservedAhead`
+   * events more than are known here.
+   */
+  runsElsewhere(cancel: () => void, reservedAhead: number): void {
     this.#isLost = true;
     this.#cancelElsewhere = cancel;
-    this.#seenElsewhere = seenSequence;
+    this.#reservedAhead = reservedAhead;
     this.#stop.abort(new ParleyError("unavailable", "another backend has taken the task over"));
   }
 

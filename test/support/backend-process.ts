@@ -23,7 +23,11 @@ export class BackendProcess {
   /** Starts one and waits until it serves. `environment` says where its data is, and what else is different. */
   static async start(environment: Record<string, string>): Promise<BackendProcess> {
     const port = String(await freePort());
-    const backend = new BackendProcess({ LOG_LEVEL: "silent", BACKEND_PORT: port, ...environment });
+    const backend = new BackendProcess({
+      LOG_LEVEL: process.env["TEST_LOG_LEVEL"] ?? "silent",
+      BACKEND_PORT: port,
+      ...environment,
+    });
     await backend.start();
     return backend;
   }

@@ -15,7 +15,7 @@ import { LEASE_MS, problemsOf, startSharedEngine, type TestBackend } from "./sha
 const WORDS = Array.from({ length: 200 }, (_, index) => `word-${index} `);
 const ANSWER = WORDS.join("");
 /** Far more than an answer takes, far less than a hang. */
-const ANSWER_LIMIT_MS = 10_000;
+const ANSWER_LIMIT_MS = 20_000;
 
 /** Says 200 words, `intervalMs` apart, and counts by question how often it has begun. */
 function countingSpeaker(intervalMs: number) {
@@ -46,7 +46,7 @@ async function withinLimit(task: Task): Promise<A2AMessage[]> {
   return events;
 }
 
-describe.skipIf(!requirement("redis").available)("two backends whose Redis", () => {
+describe.skipIf(!requirement("redis").available)("two backends whose Redis", { timeout: 60_000 }, () => {
   let redis: TestRedis;
   let speaker: ReturnType<typeof countingSpeaker>;
   let a: TestBackend;
@@ -54,10 +54,9 @@ describe.skipIf(!requirement("redis").available)("two backends whose Redis", () 
   beforeEach(async () => {
     redis = await startRedis();
     speaker = countingSpeaker(2);
-    [a, b] = (await Promise.all([1, 2].map(() => startSharedEngine(redis.url, speaker.runner)))) as [
-      TestBackend,
-      TestBackend,
-    ];
+    [a, b] = (await Promise.all(
+      [1, 2].map(() => startSharedEngine(redis.url, speaker.runner, { turnTimeoutMs: ANSWER_LIMIT_MS })),
+    )) as [TestBackend, TestBackend];
   });
   afterEach(async () => {
     for (const { engine, end } of [a, b]) {
