@@ -16,6 +16,15 @@ it.skipIf(!requirement("redis").available || !isPostgresAvailable())(
   },
 );
 
+it.skipIf(!requirement("redis").available || !isPostgresAvailable())(
+  "of two backends the one that answers stands still until the other one has taken over, and nobody gets two answers",
+  { timeout: LIMIT_MS },
+  async () => {
+    const report = await killBackends({ rounds: 1, mode: "shared", fault: "pause" });
+    expect(report).toMatchObject({ problems: [], whole: 1 });
+  },
+);
+
 it("the only backend is killed and started again, and every caller gets the whole answer once", {
   timeout: LIMIT_MS,
 }, async () => {

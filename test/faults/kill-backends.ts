@@ -1,7 +1,7 @@
 /**
  * Kills the backend that answers, with SIGKILL, at a random moment of an answer of 200 pieces, again and again, and
  * looks at what callers have seen and what the durable log has. With two backends on one Redis and one PostgreSQL, and
- * with one backend and nothing configured.
+ * with one backend and nothing configured. Or stops it for longer than its lease (SIGSTOP) and lets it go on.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -22,6 +22,8 @@ const TOKEN_INTERVAL_MS = 5;
 const ANSWER_MS = TOKENS.length * TOKEN_INTERVAL_MS;
 /** A takeover, the whole answer, and a busy machine. */
 const ROUND_MS_MAX = 60_000;
+/** Longer than the default lease and the look for it. */
+const PAUSE_MS = 6_000;
 const QUESTION = "what are the pieces?";
 
 /** What happened in all rounds. */
@@ -40,6 +42,8 @@ export interface KillOptions {
   readonly rounds: number;
   /** `shared`: two backends, Redis, PostgreSQL. `embedded`: one backend with nothing configured. */
   readonly mode: "shared" | "embedded";
+  /** `kill`: SIGKILL and a new start. `pause`: SIGSTOP for longer than a lease, then SIGCONT. Default `kill`. */
+  readonly fault?: "kill" | "pause";
   /** Uniform in [0, 1). Default Math.random. */
   readonly random?: () => number;
 }
@@ -52,7 +56,8 @@ interface Scene {
 }
 
 /** Runs the rounds one after another. */
-export async function killBackends({ rounds, mode, random = Math.random }: KillOptions): Promise<KillReport> {
+export async function killBackends(options: KillOptions): Promise<KillReport> {
+  const { rounds, mode, fault = "kill", random = Math.random } = options;
   const model = await startOpenaiDouble({ tokens: TOKENS, tokenIntervalMs: TOKEN_INTERVAL_MS });
   const scene = await (mode === "shared" ? openShared(model) : openEmbedded(model));
   const problems: string[] = [];
@@ -60,7 +65,7 @@ export async function killBackends({ rounds, mode, random = Math.random }: KillO
   let whole = 0;
   try {
     for (let round = 1; round <= rounds; round++) {
-      const { found, gapMs } = await playRound(scene, { round, killAfterMs: random() * ANSWER_MS });
+      const { found, gapMs } = await playRound(scene, { round, fault, afterMs: random() * ANSWER_MS });
       if (gapMs !== undefined) gapsMs.push(gapMs);
       if (found.length === 0) whole++;
       problems.push(...found.map((problem) => `round ${round}: ${problem}`));
@@ -72,7 +77,10 @@ export async function killBackends({ rounds, mode, random = Math.random }: KillO
   return { rounds, whole, problems, gapsMs };
 }
 
-async function playRound(scene: Scene, { round, killAfterMs }: { round: number; killAfterMs: number }) {
+async function playRound(
+  scene: Scene,
+  { round, fault, afterMs }: { round: number; fault: "kill" | "pause"; afterMs: number },
+) {
   const { backends, headers } = scene;
   const [victim, other] = round % 2 === 0 || backends.length === 1 ? backends : [...backends].reverse();
   if (!victim) throw new Error("no backend");
@@ -92,10 +100,16 @@ async function playRound(scene: Scene, { round, killAfterMs }: { round: number; 
   // A second caller of the same message, which begins elsewhere when it can, sees the same.
   const second = callPersistently({ urls: urls.toReversed(), headers, message, signal });
   const both = Promise.allSettled([call, second]);
-  await new Promise((resolve) => setTimeout(resolve, killAfterMs));
-  await victim.kill();
+  await new Promise((resolve) => setTimeout(resolve, afterMs));
   killedAtMs = performance.now();
-  await victim.start();
+  if (fault === "pause") {
+    victim.signal("SIGSTOP");
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    victim.signal("SIGCONT");
+  } else {
+    await victim.kill();
+    await victim.start();
+  }
   const found: string[] = [];
   const answers = new Set<string>();
   for (const outcome of await both) {
