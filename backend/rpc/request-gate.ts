@@ -17,8 +17,9 @@ import { ParleyError } from "../../core/errors/parley-error.ts";
 import type { Limits } from "../../core/limits/limits.ts";
 import { acceptOrMintRequestId, REQUEST_ID_HEADER } from "../../core/messages/request-id.ts";
 import { acceptOrStartTrace, TRACEPARENT_HEADER } from "../../core/messages/trace-context.ts";
-import { AgentService } from "../../proto/gen/parley/v1/agent_service_pb.js";
-import { KnowledgeService } from "../../proto/gen/parley/v1/knowledge_service_pb.js";
+import { Health } from "../../proto/gen/grpc/health/v1/health_pb.js";
+import { ServerReflection as ReflectionV1 } from "../../proto/gen/grpc/reflection/v1/reflection_pb.js";
+import { ServerReflection as ReflectionV1Alpha } from "../../proto/gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { setCaller } from "./caller.ts";
 
 /** What the gate works with. */
@@ -46,11 +47,13 @@ export function connectionValues(request: { socket: { remoteAddress?: string | u
   return remoteAddress === undefined ? values : values.set(addressKey, remoteAddress);
 }
 
-/** Services whose things are a tenant's; the others, health and reflection, answer anybody. */
-const CLOSED_SERVICES: readonly string[] = [AgentService.typeName, KnowledgeService.typeName];
+/** Answer anybody, as they tell nothing of a tenant; a service that is not named here asks who calls. */
+const OPEN_SERVICES: readonly string[] = [Health, ReflectionV1, ReflectionV1Alpha].map(
+  ({ typeName }) => typeName,
+);
 
 function isOpen(context: HandlerContext): boolean {
-  return !CLOSED_SERVICES.includes(context.service.typeName);
+  return OPEN_SERVICES.includes(context.service.typeName);
 }
 
 /** Makes the gate for `connectNodeAdapter`'s `requestGate`. */

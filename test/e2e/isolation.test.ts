@@ -2,11 +2,16 @@
  * Two tenants: every route and every RPC, called by one with the ids of the other's things, answers exactly as for ids
  * that nobody has. The routes come from the table that registers them, the RPCs from the contract.
  */
+
+import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
+import { text as readText } from "node:stream/consumers";
 import { Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SCOPES } from "../../core/auth/principal.ts";
-import { ROUTES } from "../../edge/app.ts";
+import { createApp } from "../../edge/app.ts";
+import { ServerReflection } from "../../proto/gen/grpc/reflection/v1/reflection_pb.js";
 import { AgentService } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import { KnowledgeService } from "../../proto/gen/parley/v1/knowledge_service_pb.js";
 import { type Gateway, startGateway } from "../support/gateway.ts";
@@ -27,6 +32,9 @@ interface Ids {
   collection: string;
   document: string;
   job: string;
+  session: string;
+  /** A session's client, as its tokens name it. */
+  client: string;
 }
 
 let gateway: Gateway;
@@ -34,6 +42,8 @@ let gateway: Gateway;
 let looker: string;
 let owner: string;
 let theirs: Ids;
+/** Of a tenant's caller that may do nothing of what RPCs do. */
+let withoutScopes: string;
 const missing: Ids = {
   agent: "nobodys-agent",
   key: "000000000000",
@@ -44,6 +54,8 @@ const missing: Ids = {
   collection: "nobodys-collection",
   document: "nobodys-document",
   job: "nobodys-job",
+  session: "nobodys0".repeat(3).slice(0, 22),
+  client: "noclient".repeat(3).slice(0, 22),
 };
 
 /** A key of a tenant, made by the command line's way: nobody else may act in a tenant that is not his. */
@@ -69,6 +81,7 @@ beforeAll(async () => {
   };
   const reply = await ask(gateway, message, { key: owner });
   expect(reply.status).toBe(200);
+  withoutScopes = (await makeKey(gateway, { label: "audit", scopes: ["usage:read"] }, owner)).text;
   const { id: key } = await makeKey(gateway, { label: "theirs", scopes: ["agents:read"] }, owner);
   const put = await api(gateway, "PUT /api/v1/knowledge/their-collection/documents/their-document", {
     key: owner,
@@ -76,6 +89,8 @@ beforeAll(async () => {
     headers: { "content-type": "text/plain" },
   });
   expect([200, 202]).toContain(put.status);
+  const session = await api(gateway, "POST /api/v1/a2a/sessions", { key: owner, body: {} });
+  expect(session.status).toBe(201);
   theirs = {
     agent: "their-agent",
     key,
@@ -86,6 +101,8 @@ beforeAll(async () => {
     collection: "their-collection",
     document: "their-document",
     job: put.body.job.id,
+    session: session.body.sessionId,
+    client: session.body.ticket.split(".")[4],
   };
   await eventually(10_000, async () => {
     const { body } = await api(gateway, "GET /api/v1/messages", { key: owner });
@@ -97,6 +114,11 @@ afterAll(async () => {
   gateway.remove();
 }, LIMIT_MS);
 
+/** What stands in the application's table beside its routes: steps of all of them, and the answer to other methods. */
+const NO_ROUTES = ["requestContext", "provideComposition", "crossOrigin", "refuseMethod"];
+/** Any will do (RFC 6455, section 4.1). */
+const WEB_SOCKET_KEY = { "sec-websocket-key": Buffer.alloc(16).toString("base64") };
+
 interface Call {
   path?: string;
   body?: unknown;
@@ -106,6 +128,10 @@ interface Call {
 const ECHO = { name: "E", config: { kind: "echo" } };
 const ofCollection = ({ collection }: Ids) => `/api/v1/knowledge/${collection}`;
 const ofDocument = (ids: Ids) => `${ofCollection(ids)}/documents/${ids.document}`;
+/** A token for their session, by somebody who knows everything of it but its secret. */
+const tokenFor = (kind: string, tenant: string, { session, client }: Ids) =>
+  `parley.v1, parley.${kind}.${Buffer.from(tenant).toString("hex")}.${session}.${client}.${"x".repeat(43)}`;
+const UPGRADE = { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13" };
 const byAgent = (ids: Ids) => `/api/v1/agents/${ids.agent}`;
 
 /** Each route with the ids in every place that takes one; lists take none and are looked through instead. */
@@ -135,6 +161,16 @@ const CALLS: Record<string, (ids: Ids) => Call[]> = {
   ],
   "GET /v1/models": () => [{}],
   "GET /v1/models/{id}": ({ agent }) => [{ path: `/v1/models/${agent}` }],
+  "POST /api/v1/a2a/sessions": ({ session }) => [{ body: { sessionId: session } }],
+  "DELETE /api/v1/a2a/sessions/{id}": ({ session }) => [{ path: `/api/v1/a2a/sessions/${session}` }],
+  "GET /ws/v1/a2a/stream": (ids) => [
+    { path: `/ws/v1/a2a/stream?session=${ids.session}`, headers: UPGRADE },
+    ...["ticket", "resume"].flatMap((kind) =>
+      [ids.tenant, "looker"].map((tenant) => ({
+        headers: { ...UPGRADE, "sec-websocket-protocol": tokenFor(kind, tenant, ids) },
+      })),
+    ),
+  ],
   "GET /api/v1/agents": () => [{}],
   // Ids belong to their tenant: the same one is free in another.
   "POST /api/v1/agents": ({ agent }) => [{ body: { id: agent, ...ECHO, name: "" } }],
@@ -212,17 +248,25 @@ async function answerOf(route: string, { path, body, headers }: Call, ids: Ids) 
 
 async function call(methodAndPath: string, body: unknown, headers: Record<string, string> = {}) {
   const [method = "", path = ""] = methodAndPath.split(" ");
-  const response = await fetch(gateway.url + path, {
-    method,
-    headers: { authorization: `Bearer ${looker}`, "content-type": "application/json", ...headers },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-  });
-  return { status: response.status, type: response.headers.get("content-type"), text: await response.text() };
+  const key = { authorization: `Bearer ${looker}`, "content-type": "application/json" };
+  // Not fetch: it opens no WebSocket, and so would not see how one is refused.
+  const sent = request(gateway.url + path, { method, headers: { ...key, ...WEB_SOCKET_KEY, ...headers } });
+  sent.end(body === undefined ? undefined : JSON.stringify(body));
+  const [answer] = (await once(sent, "response")) as [IncomingMessage];
+  return { status: answer.statusCode, type: answer.headers["content-type"], text: await readText(answer) };
 }
 
-const routes = ROUTES.filter(({ scopes }) => scopes.length > 0).map(
-  ({ method, path }) => `${method} ${path}`,
-);
+/** What a stranger may ask for. */
+const OPEN = ["GET /healthz", "GET /readyz", "GET /openapi.json"];
+/** Of the application itself, not of the table that it is made from: what is added beside the table counts, too. */
+const registered = createApp({
+  compose: () => expect.fail("not composed"),
+  writeLine: () => {},
+  now: Date.now,
+})
+  .routes.filter(({ method, handler }) => !(method === "ALL" && NO_ROUTES.includes(handler.name)))
+  .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`);
+const routes = [...new Set(registered)].filter((route) => !OPEN.includes(route));
 
 describe("every route", () => {
   it("is among these cases", () => {
@@ -280,7 +324,7 @@ function clientOf(key: string) {
 
 type Rpc = (client: ReturnType<typeof clientOf>, ids: Ids) => AsyncIterable<unknown> | Promise<unknown>;
 
-async function* once<T>(value: T): AsyncGenerator<T> {
+async function* only<T>(value: T): AsyncGenerator<T> {
   yield value;
 }
 
@@ -292,10 +336,10 @@ const RPCS: Record<string, Rpc[]> = {
   ],
   streamReply: [(client, { agent }) => client.streamReply({ receiverId: agent, text: "hi" })],
   streamMessage: [
-    (client, { agent }) => client.streamMessage(once({ receiverId: agent, text: "hi" })),
-    (client, { task }) => client.streamMessage(once({ taskId: task, body: { case: "cancel", value: {} } })),
+    (client, { agent }) => client.streamMessage(only({ receiverId: agent, text: "hi" })),
+    (client, { task }) => client.streamMessage(only({ taskId: task, body: { case: "cancel", value: {} } })),
     (client, { message }) =>
-      client.streamMessage(once({ inReplyTo: message, body: { case: "cancel", value: {} } })),
+      client.streamMessage(only({ inReplyTo: message, body: { case: "cancel", value: {} } })),
   ],
   resumeReply: [
     (client, { task }) => client.resumeReply({ taskId: task, afterSequence: 0 }),
@@ -324,13 +368,25 @@ const RPCS: Record<string, Rpc[]> = {
 };
 /** Those whose answer is not `not_found`. */
 const ANSWERED = ["putDocument", "putDocuments", "listDocuments", "search"];
-const METHODS = [AgentService, KnowledgeService].flatMap(({ method }) => Object.keys(method));
+const SERVICES = [AgentService, KnowledgeService];
+const METHODS = SERVICES.flatMap(({ method }) => Object.keys(method));
+
+/** The services that the port offers, by its own word. */
+async function offered(): Promise<string[]> {
+  const client = createClient(ServerReflection, createGrpcTransport({ baseUrl: gateway.backendUrl }));
+  const list = only({ messageRequest: { case: "listServices" as const, value: "" } });
+  for await (const { messageResponse } of client.serverReflectionInfo(list)) {
+    if (messageResponse.case === "listServicesResponse")
+      return messageResponse.value.service.map(({ name }) => name);
+  }
+  return [];
+}
 
 /** All that came, then how it ended. */
-async function outcomeOf(rpc: Rpc, ids: Ids): Promise<string> {
+async function outcomeOf(rpc: Rpc, ids: Ids, key = looker): Promise<string> {
   const events: unknown[] = [];
   try {
-    const result = rpc(clientOf(looker), ids);
+    const result = rpc(clientOf(key), ids);
     if (Symbol.asyncIterator in result) for await (const event of result) events.push(event);
     else events.push(await result);
   } catch (error) {
@@ -342,8 +398,18 @@ async function outcomeOf(rpc: Rpc, ids: Ids): Promise<string> {
 }
 
 describe("every RPC", () => {
-  it("is among these cases", () => {
+  it("is among these cases", async () => {
     expect(Object.keys(RPCS).toSorted()).toEqual(METHODS.toSorted());
+    const ours = (await offered()).filter((name) => !name.startsWith("grpc."));
+    expect(ours).toEqual(SERVICES.map(({ typeName }) => typeName));
+  });
+
+  it.each(METHODS)("%s asks who calls, and for its scope", async (name) => {
+    const [rpc] = RPCS[name] ?? [];
+    expect(rpc && (await outcomeOf(rpc, missing, ""))).toMatch(/Unauthenticated/);
+    expect(rpc && (await outcomeOf(rpc, missing, withoutScopes))).toMatch(
+      /PermissionDenied|permission_denied/,
+    );
   });
 
   it.each(METHODS)("%s answers for another tenant's ids as for ids that nobody has", async (name) => {
