@@ -25,14 +25,16 @@ export function composeTasks(parts: TaskParts): { shared: SharedTasks | undefine
   const { client, backendId, config, logger } = parts;
   const monotonicNow = () => performance.now();
   const leaseMs = config.TASK_LEASE_MS;
+  // One process at a time opens the embedded database: whoever had it before is gone.
+  const isAlone = config.DATABASE_URL === undefined;
   const recovery = new TaskRecovery({
     archive: new SqlTaskArchive({
       client,
       backendId,
-      // One process at a time opens the embedded database: whoever had it before is gone.
-      leaseMs: config.DATABASE_URL === undefined ? undefined : leaseMs,
+      leaseMs: isAlone ? undefined : leaseMs,
     }),
     leaseMs,
+    isAlone,
     now: monotonicNow,
     onFailure: (error) => logger.error({ err: error }, "tasks could not be taken up"),
   });

@@ -184,10 +184,11 @@ export class SqlTaskArchive implements TaskArchive {
     );
   }
 
-  async isOwn({ tenantId, taskId }: TaskReference): Promise<boolean> {
+  async isOwn({ tenantId, taskId }: TaskReference, signal: AbortSignal): Promise<boolean> {
     const rows = await this.#client.query(
       "SELECT 1 FROM task_claims WHERE tenant_id = $1 AND task_id = $2 AND backend_id <> $3",
       [tenantId, taskId, this.#backendId],
+      signal,
     );
     return rows.length === 0;
   }

@@ -3,29 +3,31 @@
  * takes the task up again after a crash knows which ones followers may have seen. When the database does not answer,
  * the task goes on unreserved.
  */
+import { takenOver } from "./engine-errors.ts";
 import type { EventGate } from "./event-gate.ts";
 import type { Task } from "./task.ts";
-import { ARCHIVE_RESERVED_EVENTS, type TaskArchive } from "./task-archive.ts";
+import { ARCHIVE_RESERVED_EVENTS } from "./task-archive.ts";
+import type { TaskRecovery } from "./task-recovery.ts";
 
 /** What a gate works with. */
 export interface ArchiveGateOptions {
   readonly task: Task;
-  readonly archive: TaskArchive;
+  readonly recovery: TaskRecovery;
   /** Up to which numbers are reserved already. */
   readonly reservedSequence: number;
-  /** Whether nobody can have taken this backend for dead since it was asked for the last time. */
-  readonly isAlive: () => boolean;
 }
 
 /** See above. */
 export class ArchiveGate implements EventGate {
   readonly #options: ArchiveGateOptions;
+  readonly #sinceMs: number;
   #reservedSequence: number;
   #reserving: Promise<void> | undefined;
 
   constructor(options: ArchiveGateOptions) {
     this.#options = options;
     this.#reservedSequence = options.reservedSequence;
+    this.#sinceMs = options.recovery.now();
   }
 
   admit(sequence: number): Promise<void> | undefined {
@@ -38,9 +40,12 @@ export class ArchiveGate implements EventGate {
   }
 
   async isHeld(): Promise<boolean> {
-    const { task, archive, isAlive } = this.#options;
-    if (isAlive()) return true;
-    return archive.isOwn({ tenantId: task.tenantId, taskId: task.id }).catch(() => true);
+    const { task, recovery } = this.#options;
+    const reference = { tenantId: task.tenantId, taskId: task.id };
+    if (await recovery.isHeld(reference, this.#sinceMs)) return true;
+    // Whoever has it now cannot be followed from here.
+    task.abandon(takenOver());
+    return false;
   }
 
   async end(): Promise<boolean> {
@@ -48,9 +53,9 @@ export class ArchiveGate implements EventGate {
   }
 
   #reserve(): Promise<void> {
-    const { task, archive } = this.#options;
+    const { task, recovery } = this.#options;
     const reservedSequence = task.events.sequence + ARCHIVE_RESERVED_EVENTS;
-    this.#reserving ??= archive
+    this.#reserving ??= recovery.archive
       .reserve({ tenantId: task.tenantId, taskId: task.id }, reservedSequence)
       .catch(() => {})
       .then(() => {

@@ -55,6 +55,15 @@ export function draining(): ParleyError {
   });
 }
 
+/** Another backend runs the task now. */
+export function takenOver(): ParleyError {
+  return new ParleyError("unavailable", "another backend has taken the task over", {
+    reason: "taken-over",
+    retryable: true,
+    retryAfterMs: BUSY_RETRY_AFTER_MS,
+  });
+}
+
 /** Every backend that ran it has died. */
 export function givenUp(takeovers: number): ParleyError {
   return new ParleyError(

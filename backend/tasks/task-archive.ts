@@ -55,7 +55,7 @@ export interface TaskArchive {
   reserve(task: TaskReference, reservedSequence: number): Promise<void>;
 
   /** Whether no other backend has taken the task up. */
-  isOwn(task: TaskReference): Promise<boolean>;
+  isOwn(task: TaskReference, signal: AbortSignal): Promise<boolean>;
 
   /** This backend ends, and leaves nothing behind that it still runs. */
   leave(): Promise<void>;

@@ -237,12 +237,7 @@ export class TaskEngine {
     task.acceptance = recorded;
     const { recovery } = this.#options;
     if (gate || !recovery) return;
-    task.gate = new ArchiveGate({
-      task,
-      archive: recovery.archive,
-      reservedSequence: ARCHIVE_RESERVED_EVENTS,
-      isAlive: () => recovery.isAlive(),
-    });
+    task.gate = new ArchiveGate({ task, recovery, reservedSequence: ARCHIVE_RESERVED_EVENTS });
   }
 
   #done(task: Task): void {

@@ -4,11 +4,14 @@
  */
 import { ParleyError } from "../../core/errors/parley-error.ts";
 import type { FinishedTask, TaskArchive, UnfinishedTask } from "./task-archive.ts";
+import type { TaskReference } from "./task-ledger.ts";
 
 /** Tasks taken up with one statement. */
 const CLAIM_TASKS_MAX = 100;
 /** The database is told that this backend lives, and asked about the others, this often in a lease time. */
 const BEATS_PER_LEASE = 4;
+/** A healthy database answers in milliseconds. */
+const OWN_WAIT_MS = 300;
 
 /** What the engine does with what is found. */
 export interface RecoveryHost {
@@ -24,6 +27,8 @@ export interface RecoveryHost {
 export interface TaskRecoveryOptions {
   readonly archive: TaskArchive;
   readonly leaseMs: number;
+  /** Whether nobody else can use the database while this process does. */
+  readonly isAlone: boolean;
   /** Monotonic, milliseconds. */
   readonly now: () => number;
   readonly onFailure: (error: unknown) => void;
@@ -36,15 +41,31 @@ export class TaskRecovery {
   #timer: NodeJS.Timeout | undefined;
   #beating: Promise<void> | undefined;
   #beatAtMs = Number.NEGATIVE_INFINITY;
+  /** When the last time ended in which others may have taken this backend for dead. */
+  #silentUntilMs = Number.NEGATIVE_INFINITY;
+  /** The last sign of life could not be given. */
+  #isFailing = false;
 
   constructor(options: TaskRecoveryOptions) {
     this.archive = options.archive;
     this.#options = options;
   }
 
-  /** Whether the database has heard of this backend within the lease time, so that nobody has taken up its tasks. */
-  isAlive(): boolean {
-    return this.#options.now() - this.#beatAtMs < this.#options.leaseMs / 2;
+  /**
+   * Whether a task that has been this backend's since `sinceMs` still is, as far as it can tell in a short time: surely
+   * so when the database has heard of this backend all the while, or nobody else can use the database. After a
+   * standstill of this process the database is asked; when it does not answer, the answer goes out.
+   */
+  async isHeld(task: TaskReference, sinceMs: number): Promise<boolean> {
+    const { archive, leaseMs, isAlone, now } = this.#options;
+    if (isAlone || this.#isFailing) return true;
+    if (sinceMs > this.#silentUntilMs && now() - this.#beatAtMs < leaseMs / 2) return true;
+    return archive.isOwn(task, AbortSignal.timeout(OWN_WAIT_MS)).catch(() => true);
+  }
+
+  /** Monotonic, milliseconds; what `isHeld` compares with. */
+  now(): number {
+    return this.#options.now();
   }
 
   /** Resolves when all that can be had at once has been taken up; then goes on looking. */
@@ -55,6 +76,7 @@ export class TaskRecovery {
     this.#timer = setInterval(() => {
       this.#beating ??= this.#beat(host)
         .catch((error) => {
+          this.#isFailing = true;
           // That the database is away is logged where it is noticed first.
           if (!(error instanceof ParleyError && error.code === "unavailable")) onFailure(error);
         })
@@ -75,7 +97,10 @@ export class TaskRecovery {
   async #beat(host: RecoveryHost): Promise<void> {
     const startedAtMs = this.#options.now();
     const areOthersSilent = await this.archive.beat();
+    if (this.#options.now() - this.#beatAtMs > this.#options.leaseMs)
+      this.#silentUntilMs = this.#options.now();
     this.#beatAtMs = startedAtMs;
+    this.#isFailing = false;
     if (!areOthersSilent) return;
     for (;;) {
       const tasksMax = Math.min(host.room(), CLAIM_TASKS_MAX);

@@ -87,11 +87,7 @@ export class TaskRevival implements TakeoverHost, RecoveryHost {
         store.remove(task);
         return;
       }
-      if (recovery && !verdict) {
-        const { archive } = recovery;
-        const reserved = { task, archive, reservedSequence, isAlive: () => recovery.isAlive() };
-        task.gate = new ArchiveGate(reserved);
-      }
+      if (recovery && !verdict) task.gate = new ArchiveGate({ task, recovery, reservedSequence });
       await this.#runAgain(task, { takeovers, deadline, turn: verdict?.gate.turn });
     });
   }

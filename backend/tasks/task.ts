@@ -4,7 +4,7 @@
  */
 import { create, type JsonObject } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { type ErrorCode, ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
+import { type ErrorCode, type ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
 import { textContent, textOf } from "../../core/messages/envelope.ts";
 import { errorMessageBody } from "../../core/messages/error-body.ts";
 import { type Part, TaskState } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
@@ -14,6 +14,7 @@ import {
   ContentSchema,
 } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { ModelAttempt } from "../llm/answer-event.ts";
+import { takenOver } from "./engine-errors.ts";
 import { eventEnvelope, isLastEvent } from "./event-envelope.ts";
 import type { EventGate } from "./event-gate.ts";
 import { EventLog, type LostEvents } from "./event-log.ts";
@@ -153,7 +154,7 @@ export class Task {
     this.#isLost = true;
     this.#cancelElsewhere = cancel;
     this.#reservedAhead = reservedAhead;
-    this.#stop.abort(new ParleyError("unavailable", "another backend has taken the task over"));
+    this.#stop.abort(takenOver());
   }
 
   /** The next piece of the reply's text; wait for what it returns, if anything, before the next one. */

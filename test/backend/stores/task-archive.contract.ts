@@ -49,9 +49,12 @@ export function taskArchiveContract(client: () => SqlClient, { exclusive }: { ex
     async function startBackend(runner: AgentRunner) {
       const backendId = crypto.randomUUID();
       let isDead = false;
+      let standstill: PromiseWithResolvers<void> | undefined;
       const mortal: SqlClient = {
-        query: (text, params, signal) =>
-          isDead ? new Promise(() => {}) : client().query(text, params, signal),
+        async query(text, params, signal) {
+          await standstill?.promise;
+          return isDead ? new Promise(() => {}) : client().query(text, params, signal);
+        },
       };
       const log = new GroupCommitLog({
         store: new SqlMessageLogStore(mortal),
@@ -69,6 +72,7 @@ export function taskArchiveContract(client: () => SqlClient, { exclusive }: { ex
       const recovery = new TaskRecovery({
         archive,
         leaseMs: LEASE_MS,
+        isAlone: exclusive,
         now: () => performance.now(),
         onFailure: (error) => {
           throw error;
@@ -82,7 +86,10 @@ export function taskArchiveContract(client: () => SqlClient, { exclusive }: { ex
         void recovery.close();
       };
       ends.push(die);
-      return { engine, die, archive };
+      const standStill = () => {
+        standstill = Promise.withResolvers();
+      };
+      return { engine, die, standStill, goOn: () => standstill?.resolve() };
     }
 
     const found = (engine: TaskEngine, taskId: string) =>
@@ -215,6 +222,31 @@ export function taskArchiveContract(client: () => SqlClient, { exclusive }: { ex
     });
 
     if (exclusive) return;
+
+    it("keeps a backend that stood still from recording what another one has taken up", async () => {
+      let open = () => {};
+      const gate = new Promise<void>((resolve) => {
+        open = resolve;
+      });
+      const paused = await startBackend({
+        async *answer(turn, signal) {
+          yield { type: "text-delta", text: "…" };
+          await gate;
+          yield* createEchoAgent().answer(turn, signal);
+        },
+      });
+      const task = await paused.engine.accept(request("hi"));
+      await task.acceptance;
+      paused.standStill();
+      const other = await startBackend(createEchoAgent());
+      await expect.poll(() => rowsOf(task.id).then((rows) => rows.length), { timeout: 10_000 }).toBe(2);
+      paused.goOn();
+      open();
+      await expect.poll(() => task.events.isBroken, { timeout: 10_000 }).toBe(true);
+      expect(task.events.ended).toBe(false);
+      const events = await eventsOf(await other.engine.find(ann, task.id));
+      expect(events.at(-1)?.text).toBe("hi");
+    });
 
     it("leaves alone what a living backend runs, and gives what a dead one ran to one only", async () => {
       const living = await startBackend(stuckAfter(1));
