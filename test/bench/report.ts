@@ -70,8 +70,9 @@ function spread(values: readonly number[]): string {
   return `${low.toFixed(1)} to ${high.toFixed(1)} (${percent.toFixed(0)} %)`;
 }
 
-function renderTable(rows: readonly (readonly string[])[]): string {
-  const widths = HEADINGS.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+/** Rows, the headings first, as a table of plain text. */
+export function renderTable(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   return rows
     .map((row) =>
       row
