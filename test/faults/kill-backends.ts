@@ -3,18 +3,10 @@
  * looks at what callers have seen and what the durable log has. With two backends on one Redis and one PostgreSQL, and
  * with one backend and nothing configured. Or stops it for longer than its lease (SIGSTOP) and lets it go on.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { PgSqlClient } from "../../backend/stores/pg-sql-client.ts";
-import type { SqlClient } from "../../core/directory/sql-client.ts";
-import { NeonSqlClient } from "../../edge/directory/neon-sql-client.ts";
-import { BackendProcess } from "../support/backend-process.ts";
 import { answerText } from "../support/double-answer.ts";
-import { type OpenaiDouble, startOpenaiDouble } from "../support/openai-double.ts";
+import { startOpenaiDouble } from "../support/openai-double.ts";
 import { callPersistently, problemsOf } from "../support/persistent-caller.ts";
-import { startPostgres } from "../support/postgres.ts";
-import { startRedis } from "../support/redis.ts";
+import { openEmbedded, openShared, type Scene } from "./scene.ts";
 
 /** The answer: 200 pieces, 5 ms apart, so that a second of it can be cut anywhere. */
 const TOKENS = Array.from({ length: 199 }, (_, index) => `piece-${index} `);
@@ -31,6 +23,8 @@ export interface KillReport {
   readonly rounds: number;
   /** Rounds with nothing to complain about. */
   readonly whole: number;
+  /** Messages whose callers got the whole answer, once, all of them the same. */
+  readonly answers: number;
   /** What was wrong, by round. */
   readonly problems: readonly string[];
   /** From the kill to the first event after it, milliseconds, by round; undefined when the answer was over by then. */
@@ -44,47 +38,51 @@ export interface KillOptions {
   readonly mode: "shared" | "embedded";
   /** `kill`: SIGKILL and a new start. `pause`: SIGSTOP for longer than a lease, then SIGCONT. Default `kill`. */
   readonly fault?: "kill" | "pause";
+  /** Messages being answered when the backend is killed, spread over the time of an answer. Default 1. */
+  readonly tasks?: number;
   /** Uniform in [0, 1). Default Math.random. */
   readonly random?: () => number;
-}
-
-interface Scene {
-  readonly backends: readonly BackendProcess[];
-  readonly database: () => SqlClient;
-  readonly headers: Record<string, string>;
-  close(): Promise<void>;
+  /** Told when a round is over. */
+  readonly onRound?: (round: number, gapMs: number | undefined) => void;
 }
 
 /** Runs the rounds one after another. */
 export async function killBackends(options: KillOptions): Promise<KillReport> {
-  const { rounds, mode, fault = "kill", random = Math.random } = options;
+  const { rounds, mode, fault = "kill", tasks = 1, random = Math.random, onRound } = options;
   const model = await startOpenaiDouble({ tokens: TOKENS, tokenIntervalMs: TOKEN_INTERVAL_MS });
   const scene = await (mode === "shared" ? openShared(model) : openEmbedded(model));
   const problems: string[] = [];
   const gapsMs: number[] = [];
-  let whole = 0;
+  let [whole, answers] = [0, 0];
   try {
     for (let round = 1; round <= rounds; round++) {
-      const { found, gapMs } = await playRound(scene, { round, fault, afterMs: random() * ANSWER_MS });
-      if (gapMs !== undefined) gapsMs.push(gapMs);
+      const afterMs = random() * ANSWER_MS;
+      const played = await playRound(scene, { round, fault, afterMs, tasks });
+      if (played.gapMs !== undefined) gapsMs.push(played.gapMs);
+      const found = played.problems.flat();
       if (found.length === 0) whole++;
+      answers += played.problems.filter(({ length }) => length === 0).length;
       problems.push(...found.map((problem) => `round ${round}: ${problem}`));
+      onRound?.(round, played.gapMs);
     }
   } finally {
     await scene.close();
     await model.close();
   }
-  return { rounds, whole, problems, gapsMs };
+  return { rounds, whole, answers, problems, gapsMs };
 }
 
-async function playRound(
-  scene: Scene,
-  { round, fault, afterMs }: { round: number; fault: "kill" | "pause"; afterMs: number },
-) {
-  const { backends, headers } = scene;
+interface Round {
+  readonly round: number;
+  readonly fault: "kill" | "pause";
+  readonly afterMs: number;
+  readonly tasks: number;
+}
+
+async function playRound(scene: Scene, { round, fault, afterMs, tasks }: Round) {
+  const { backends } = scene;
   const [victim, other] = round % 2 === 0 || backends.length === 1 ? backends : [...backends].reverse();
   if (!victim) throw new Error("no backend");
-  const message = { messageId: `round-${round}`, receiverId: "assistant", text: QUESTION };
   const urls = [victim, ...(other ? [other] : [])].map(({ url }) => url);
   const begun = Promise.withResolvers<void>();
   let killedAtMs = Number.POSITIVE_INFINITY;
@@ -93,13 +91,18 @@ async function playRound(
     begun.resolve();
     if (performance.now() > killedAtMs) gapMs ??= performance.now() - killedAtMs;
   };
-  const signal = AbortSignal.timeout(ROUND_MS_MAX);
-  const call = callPersistently({ urls, headers, message, signal, onEvent });
-  call.catch(() => begun.resolve());
+  const idOf = (index: number) => `round-${round}-${index}`;
+  const calls = Array.from({ length: tasks }, (_, index) =>
+    callTwice(scene, {
+      urls,
+      messageId: idOf(index),
+      // Spread over an answer's time, so that one kill meets every part of it.
+      delayMs: (index / tasks) * ANSWER_MS,
+      ...(index === 0 && { onEvent }),
+    }),
+  );
+  const all = Promise.all(calls);
   await begun.promise;
-  // A second caller of the same message, which begins elsewhere when it can, sees the same.
-  const second = callPersistently({ urls: urls.toReversed(), headers, message, signal });
-  const both = Promise.allSettled([call, second]);
   await new Promise((resolve) => setTimeout(resolve, afterMs));
   killedAtMs = performance.now();
   if (fault === "pause") {
@@ -110,19 +113,52 @@ async function playRound(
     await victim.kill();
     await victim.start();
   }
+  const seen = await all;
+  // Not sooner: the embedded database dies with its backend.
+  const recorded = await Promise.all(seen.map((_, index) => problemsOfRows(scene, idOf(index))));
+  return { problems: seen.map((found, index) => [...found, ...(recorded[index] ?? [])]), gapMs };
+}
+
+interface TwoCalls {
+  readonly urls: readonly string[];
+  readonly messageId: string;
+  readonly delayMs: number;
+  readonly onEvent?: () => void;
+}
+
+/** One message with two callers, the second of which begins elsewhere when it can; what was wrong with what they saw. */
+async function callTwice(scene: Scene, { urls, messageId, delayMs, onEvent }: TwoCalls): Promise<string[]> {
+  const { headers } = scene;
+  await new Promise((resolve) => setTimeout(resolve, delayMs));
+  const message = { messageId, receiverId: "assistant", text: QUESTION };
+  const signal = AbortSignal.timeout(ROUND_MS_MAX);
+  const begun = Promise.withResolvers<void>();
+  const first = callPersistently({
+    ...{ urls, headers, message, signal },
+    onEvent: () => {
+      begun.resolve();
+      onEvent?.();
+    },
+  });
+  const second = begun.promise.then(() =>
+    callPersistently({ urls: urls.toReversed(), headers, message, signal }),
+  );
+  // When the first fails before it has begun, the second need not.
+  first.catch(() => begun.resolve());
   const found: string[] = [];
   const answers = new Set<string>();
-  for (const outcome of await both) {
-    if (outcome.status === "rejected") found.push(`no answer: ${outcome.reason}`);
-    else {
+  for (const outcome of await Promise.allSettled([first, second])) {
+    if (outcome.status === "rejected") {
+      onEvent?.();
+      found.push(`no answer: ${outcome.reason}`);
+    } else {
       found.push(...problemsOf(outcome.value, answerText(QUESTION, TOKENS)));
       const last = outcome.value.at(-1);
       answers.add(`${last?.taskId} ${last?.sequence} ${last?.messageId}`);
     }
   }
   if (answers.size > 1) found.push("two callers have got different answers");
-  found.push(...(await problemsOfRows(scene, message.messageId)));
-  return { found, gapMs };
+  return found;
 }
 
 /** Of each message the log has the question once and one reply. */
@@ -135,64 +171,4 @@ async function problemsOfRows({ database }: Scene, messageId: string): Promise<s
     const count = rows.find((row) => row.role === role)?.count ?? 0;
     return count === 1 ? [] : [`${count} rows of role ${role}`];
   });
-}
-
-function environmentOf(model: OpenaiDouble, directory: string): Record<string, string> {
-  return {
-    DATA_DIRECTORY: directory,
-    DEVELOPMENT_KEY_FILE: join(directory, "key"),
-    OPENAI_BASE_URL: model.baseUrl,
-    OPENAI_API_KEY: "double",
-    OPENAI_MODEL: "healthy",
-  };
-}
-
-function headersFrom(directory: string): Record<string, string> {
-  return { authorization: `Bearer ${readFileSync(join(directory, "key"), "utf8").trim()}` };
-}
-
-async function openShared(model: OpenaiDouble): Promise<Scene> {
-  const directory = mkdtempSync(join(tmpdir(), "parley-faults-"));
-  const [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
-  const databaseUrl = await postgres.createDatabase();
-  const environment = {
-    ...environmentOf(model, directory),
-    REDIS_URL: redis.url,
-    DATABASE_URL: databaseUrl,
-  };
-  // The first one makes the schema and the key.
-  const first = await BackendProcess.start(environment);
-  const backends = [first, await BackendProcess.start(environment)];
-  const client = new PgSqlClient({ connectionString: databaseUrl, onIdleError: () => {} });
-  return {
-    backends,
-    database: () => client,
-    headers: headersFrom(directory),
-    async close() {
-      await Promise.all(backends.map((backend) => backend.kill()));
-      await client.close();
-      await Promise.all([redis.stop(), postgres.stop()]);
-      rmSync(directory, { recursive: true, force: true });
-    },
-  };
-}
-
-async function openEmbedded(model: OpenaiDouble): Promise<Scene> {
-  const directory = mkdtempSync(join(tmpdir(), "parley-faults-"));
-  const backend = await BackendProcess.start({
-    ...environmentOf(model, directory),
-    NEON_ENDPOINT_SECRET: crypto.randomUUID(),
-  });
-  return {
-    backends: [backend],
-    database() {
-      const { databaseUrl = "", neonEndpoint = "" } = backend.ready;
-      return new NeonSqlClient({ connectionString: databaseUrl, fetchEndpoint: neonEndpoint });
-    },
-    headers: headersFrom(directory),
-    async close() {
-      await backend.kill();
-      rmSync(directory, { recursive: true, force: true });
-    },
-  };
 }

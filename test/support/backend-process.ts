@@ -43,6 +43,11 @@ export class BackendProcess {
     return this.#ready;
   }
 
+  /** Of its process; another one after each start. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   /** Whether its process runs. */
   get isRunning(): boolean {
     return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
