@@ -76,7 +76,7 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
   );
   const directory = new CachedDirectory(stored, { now: monotonicNow, coalesce: true });
   const log = new GroupCommitLog({
-    store: new SqlMessageLogStore(database.client),
+    store: new SqlMessageLogStore(database.client.relaxed),
     now: monotonicNow,
     random: Math.random,
     onFailure: ({ error, ...failure }) => logger.error({ ...failure, err: error }, "the message log failed"),

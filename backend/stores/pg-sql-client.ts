@@ -1,7 +1,7 @@
 /** PostgreSQL through node-postgres: a bounded pool whose failures are ours, and that no idle error brings down. */
 import pg from "pg";
 import { abortable, abortFailure } from "../../core/directory/abortable.ts";
-import type { SqlParam } from "../../core/directory/sql-client.ts";
+import type { SqlClient, SqlParam } from "../../core/directory/sql-client.ts";
 import { databaseUnavailable, statementFailure } from "../../core/directory/sql-failure.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
 import { toStatementError } from "./raw-sql-executor.ts";
@@ -32,6 +32,8 @@ export interface PgSqlClientOptions {
 export class PgSqlClient implements SqlDatabase {
   /** For {@link PgRawSqlExecutor}, which shares the connections. */
   readonly pool: pg.Pool;
+  /** What a commit waits for is the server's own setting, `synchronous_commit`. */
+  readonly relaxed: SqlClient = this;
   #closing: Promise<void> | undefined;
 
   constructor(options: PgSqlClientOptions) {

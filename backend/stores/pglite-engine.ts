@@ -2,13 +2,12 @@
  * PGlite on disk: opens it so that a kill or a power cut cannot ruin it, and runs one statement at a time. Lives
  * in the worker thread; knows nothing of threads, locks or HTTP.
  */
-import { fsyncSync } from "node:fs";
 import { type Extensions, PGlite } from "@electric-sql/pglite";
-import { NodeFS } from "@electric-sql/pglite/nodefs";
 import { pg_textsearch } from "@electric-sql/pglite-pg_textsearch";
 import { vector } from "@electric-sql/pglite-pgvector";
 import { abortFailure } from "../../core/directory/abortable.ts";
 import { databaseUnavailable } from "../../core/directory/sql-failure.ts";
+import { DurableNodeFs } from "./durable-node-fs.ts";
 import {
   type BatchOptions,
   beginStatement,
@@ -23,6 +22,9 @@ const WAITING_MAX = 2_000;
 
 /** After this much of new log a checkpoint is due; what a recovery has to read is bounded by it. */
 const CHECKPOINT_BYTES = 16 * 1024 * 1024;
+
+/** How long the log of a relaxed statement may wait for the disk: half of the 100 ms that are promised for it. */
+const RELAXED_SYNC_MS = 50;
 
 /**
  * PGlite starts PostgreSQL with `-F`, which turns fsync off: a power cut could then destroy the database. It is
@@ -54,55 +56,37 @@ const EXTENSIONS: Extensions = {
   },
 };
 
-/** What the Emscripten runtime hands out: the part that is needed of its Node file system. */
-interface EmscriptenModule {
-  NODEFS?: { stream_ops: { fsync?: (stream: { nfd?: number }) => number } };
-}
-
-/**
- * PGlite's file system with a real fsync. Emscripten's NODEFS has none: `fsync` succeeds and does nothing
- * (PGlite issue 1107), so that what PostgreSQL believes to be on disk is only in the system's cache.
- */
-class DurableNodeFs extends NodeFS {
-  override async init(...args: Parameters<NodeFS["init"]>): ReturnType<NodeFS["init"]> {
-    const { emscriptenOpts } = await super.init(...args);
-    const teachFsync = (module: EmscriptenModule) => {
-      if (!module.NODEFS) throw new Error("PGlite no longer shows its file system; fsync would do nothing");
-      module.NODEFS.stream_ops.fsync = ({ nfd }) => {
-        if (nfd !== undefined) fsyncSync(nfd);
-        return 0;
-      };
-    };
-    const preRun = [emscriptenOpts.preRun ?? [], teachFsync].flat() as NonNullable<
-      typeof emscriptenOpts.preRun
-    >;
-    return { emscriptenOpts: { ...emscriptenOpts, preRun } };
-  }
+/** An open database, and the files under it. */
+export interface OpenPglite {
+  readonly db: PGlite;
+  readonly files: DurableNodeFs;
 }
 
 /** Opens PGlite; makes a new database when the directory is empty or missing. */
-export function openPglite(dataDirectory: string): Promise<PGlite> {
-  return PGlite.create({
-    fs: new DurableNodeFs(dataDirectory),
-    startParams: START_PARAMETERS,
-    extensions: EXTENSIONS,
-  });
+export async function openPglite(dataDirectory: string): Promise<OpenPglite> {
+  const files = new DurableNodeFs(dataDirectory);
+  const db = await PGlite.create({ fs: files, startParams: START_PARAMETERS, extensions: EXTENSIONS });
+  files.syncLog();
+  return { db, files };
 }
 
 /** {@link RawSqlExecutor} over an open PGlite. */
 export class PgliteEngine implements RawSqlExecutor {
   readonly #db: PGlite;
+  readonly #files: DurableNodeFs;
   readonly #onFatal: (error: unknown) => void;
   /** Maps every known type to itself, in both directions: values stay text. */
   readonly #textOptions: { parsers: Record<string, <T>(value: T) => T>; serializers: Record<string, never> };
   #turn: Promise<unknown> = Promise.resolve();
   #waiting = 0;
+  #relaxedSync: NodeJS.Timeout | undefined;
   /** Why the database cannot be used any more; a statement run all the same might do harm. */
   #fatal: unknown;
 
   /** @param onFatal PGlite failed in a way that no statement causes: it must be opened anew */
-  constructor(db: PGlite, onFatal: (error: unknown) => void) {
+  constructor({ db, files }: OpenPglite, onFatal: (error: unknown) => void) {
     this.#db = db;
+    this.#files = files;
     this.#onFatal = onFatal;
     const identity = (value: unknown) => value;
     // Plain objects: PGlite spreads them, and a Proxy would spread to nothing.
@@ -114,12 +98,15 @@ export class PgliteEngine implements RawSqlExecutor {
   }
 
   execute(statement: RawStatement, signal?: AbortSignal): Promise<RawResult> {
-    return this.#inTurn(signal, async () => {
-      const result = await this.#run(statement);
-      // There is one session for all; nobody may leave it in a transaction.
-      if (this.#db.isInTransaction()) await this.#db.exec("ROLLBACK");
-      return result;
-    });
+    return this.#inTurn(signal, () => this.#onDisk(() => this.#runAlone(statement)));
+  }
+
+  /**
+   * Runs a statement whose effect survives the death of this process at once, and a power cut some
+   * {@link RELAXED_SYNC_MS} milliseconds later (or, if another statement runs for longer, when that one ends).
+   */
+  executeRelaxed(statement: RawStatement, signal?: AbortSignal): Promise<RawResult> {
+    return this.#inTurn(signal, () => this.#runAlone(statement));
   }
 
   executeBatch(
@@ -128,22 +115,26 @@ export class PgliteEngine implements RawSqlExecutor {
     signal?: AbortSignal,
   ): Promise<RawResult[]> {
     return this.#inTurn(signal, () =>
-      this.#rollingBack(async () => {
-        await this.#db.exec(beginStatement(options));
-        const results: RawResult[] = [];
-        for (const statement of statements) results.push(await this.#run(statement));
-        await this.#db.exec("COMMIT");
-        return results;
-      }),
+      this.#onDisk(() =>
+        this.#rollingBack(async () => {
+          await this.#db.exec(beginStatement(options));
+          const results: RawResult[] = [];
+          for (const statement of statements) results.push(await this.#run(statement));
+          await this.#db.exec("COMMIT");
+          return results;
+        }),
+      ),
     );
   }
 
   /** Runs several statements in one transaction, as one simple query. */
   runScript(sql: string, signal?: AbortSignal): Promise<void> {
     return this.#inTurn(signal, () =>
-      this.#rollingBack(async () => {
-        await this.#db.exec(sql);
-      }),
+      this.#onDisk(() =>
+        this.#rollingBack(async () => {
+          await this.#db.exec(sql);
+        }),
+      ),
     );
   }
 
@@ -164,7 +155,16 @@ export class PgliteEngine implements RawSqlExecutor {
   /** Waits for the statements that have their turn, and closes the database: the next start need not recover. */
   async close(): Promise<void> {
     await this.#turn;
+    clearTimeout(this.#relaxedSync);
     await this.#db.close();
+    this.#files.syncLog();
+  }
+
+  async #runAlone(statement: RawStatement): Promise<RawResult> {
+    const result = await this.#run(statement);
+    // There is one session for all; nobody may leave it in a transaction.
+    if (this.#db.isInTransaction()) await this.#db.exec("ROLLBACK");
+    return result;
   }
 
   async #run({ text, params }: RawStatement): Promise<RawResult> {
@@ -178,6 +178,32 @@ export class PgliteEngine implements RawSqlExecutor {
       command: result.command ?? "",
       rowCount: result.rowCount ?? null,
     };
+  }
+
+  /** Has on the disk what `work` has committed, before it ends; what only reads waits for nothing. */
+  async #onDisk<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.#files.logFlushes;
+    const result = await work();
+    if (this.#files.logFlushes !== before) this.#files.syncLog();
+    return result;
+  }
+
+  /** Sees to it that what is not on the disk yet will be soon. */
+  #syncSoon(): void {
+    if (this.#relaxedSync || !this.#files.hasUnsyncedLog) return;
+    this.#relaxedSync = setTimeout(() => {
+      this.#relaxedSync = undefined;
+      try {
+        this.#files.syncLog();
+      } catch (error) {
+        this.#fail(error);
+      }
+    }, RELAXED_SYNC_MS);
+  }
+
+  #fail(error: unknown): void {
+    this.#fatal = error;
+    this.#onFatal(error);
   }
 
   async #rollingBack<T>(work: () => Promise<T>): Promise<T> {
@@ -203,9 +229,10 @@ export class PgliteEngine implements RawSqlExecutor {
       } catch (error) {
         const statementError = toStatementError(error);
         if (statementError && !isFatal(statementError.fields.severity)) throw statementError;
-        this.#fatal = error;
-        this.#onFatal(error);
+        this.#fail(error);
         throw databaseUnavailable(error);
+      } finally {
+        this.#syncSoon();
       }
     });
     // PGlite works without ever leaving the microtask queue: without this pause a row of statements would keep

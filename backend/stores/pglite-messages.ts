@@ -14,7 +14,13 @@ export interface PgliteWorkerData {
 
 /** From the main thread. */
 export type PgliteRequest =
-  | { readonly kind: "execute"; readonly id: number; readonly statement: RawStatement }
+  | {
+      readonly kind: "execute";
+      readonly id: number;
+      readonly statement: RawStatement;
+      /** The answer need not wait for the disk; see PgliteEngine. */
+      readonly relaxed: boolean;
+    }
   | { readonly kind: "script"; readonly id: number; readonly sql: string }
   /** Nobody waits for that request any more; it need not run if it has not begun. */
   | { readonly kind: "cancel"; readonly id: number }

@@ -10,7 +10,7 @@ import { dirname } from "node:path";
 import { Worker } from "node:worker_threads";
 import pg from "pg";
 import { abortable, abortFailure } from "../../core/directory/abortable.ts";
-import type { SqlParam } from "../../core/directory/sql-client.ts";
+import type { SqlClient, SqlParam } from "../../core/directory/sql-client.ts";
 import { databaseUnavailable, statementFailure } from "../../core/directory/sql-failure.ts";
 import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
 import { parameterText } from "./parameter-text.ts";
@@ -47,8 +47,17 @@ interface PendingRequest {
   reject(error: Error): void;
 }
 
+interface Query {
+  readonly text: string;
+  readonly params: readonly SqlParam[];
+  readonly relaxed: boolean;
+}
+
 /** {@link SqlDatabase} over PGlite. Values are parsed as node-postgres does. */
 export class PgliteSqlClient implements SqlDatabase {
+  readonly relaxed: SqlClient = {
+    query: (text, params, signal) => this.#query({ text, params, relaxed: true }, signal),
+  };
   readonly #options: PgliteOptions;
   readonly #lock: DirectoryLock;
   readonly #pending = new Map<number, PendingRequest>();
@@ -91,15 +100,15 @@ export class PgliteSqlClient implements SqlDatabase {
     return this.#endpointPort;
   }
 
-  async query<Row extends object>(
-    text: string,
-    params: readonly SqlParam[],
-    signal?: AbortSignal,
-  ): Promise<Row[]> {
+  query<Row extends object>(text: string, params: readonly SqlParam[], signal?: AbortSignal): Promise<Row[]> {
+    return this.#query({ text, params, relaxed: false }, signal);
+  }
+
+  async #query<Row extends object>({ text, params, relaxed }: Query, signal?: AbortSignal): Promise<Row[]> {
     if (signal?.aborted) throw abortFailure(signal);
     const statement = { text, params: params.map(parameterText) };
     const id = this.#nextId++;
-    const answer = this.#request({ kind: "execute", id, statement }, ANSWER_TIMEOUT_MS);
+    const answer = this.#request({ kind: "execute", id, statement, relaxed }, ANSWER_TIMEOUT_MS);
     if (!signal) return toRows<Row>(await answer);
     const onAbort = () => this.#post({ kind: "cancel", id });
     signal.addEventListener("abort", onAbort, { once: true });

@@ -18,7 +18,7 @@ async function initialize(dataDirectory: string): Promise<void> {
   const unfinished = `${dataDirectory}.unfinished`;
   rmSync(unfinished, { recursive: true, force: true });
   mkdirSync(unfinished, { recursive: true, mode: 0o700 });
-  const db = await openPglite(unfinished);
+  const { db } = await openPglite(unfinished);
   await db.close();
   syncTree(unfinished);
   renameSync(unfinished, dataDirectory);
@@ -69,7 +69,10 @@ async function serve(port: MessagePort, { dataDirectory, endpoint }: PgliteWorke
     switch (request.kind) {
       case "execute":
         answer(request.id, async (signal) => {
-          const result = await engine.execute(request.statement, signal);
+          const { statement, relaxed } = request;
+          const result = relaxed
+            ? await engine.executeRelaxed(statement, signal)
+            : await engine.execute(statement, signal);
           return { kind: "result", id: request.id, result };
         });
         break;

@@ -4,6 +4,12 @@ import type { SqlClient } from "../../core/directory/sql-client.ts";
 /** {@link SqlClient} with what only its owner needs. */
 export interface SqlDatabase extends SqlClient {
   /**
+   * The same database for statements whose answer need not wait for the disk, where it can make that difference:
+   * what was answered survives the death of the process, and a power cut may cost the last 100 ms. For the message
+   * log only. See docs/decisions/2026-11-25-message-log-does-not-wait-for-the-disk.md.
+   */
+  readonly relaxed: SqlClient;
+  /**
    * Runs several statements, without parameters, in one transaction: all of them or none. Fails as `query` does.
    * Waits as long as the statements take; meant for migrations.
    */

@@ -4,7 +4,7 @@
  */
 import { PgliteSqlClient } from "../../../backend/stores/pglite-sql-client.ts";
 
-const [dataDirectory = ""] = process.argv.slice(2);
+const [dataDirectory = "", mode = "strict"] = process.argv.slice(2);
 const database = await PgliteSqlClient.open({
   dataDirectory,
   onEvent: (event) => console.error("event", event),
@@ -14,7 +14,8 @@ const [last] = await database.query<{ number: number | null }>(
   "SELECT max(number) AS number FROM numbers",
   [],
 );
+const client = mode === "relaxed" ? database.relaxed : database;
 for (let number = (last?.number ?? 0) + 1; ; number++) {
-  await database.query("INSERT INTO numbers VALUES ($1, repeat('x', 500))", [number]);
+  await client.query("INSERT INTO numbers VALUES ($1, repeat('x', 500))", [number]);
   process.stdout.write(`${number}\n`);
 }

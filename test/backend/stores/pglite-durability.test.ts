@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { GroupCommitLog } from "../../../backend/stores/message-log.ts";
 import { readMigrations } from "../../../backend/stores/migrate.ts";
 import { parameterText } from "../../../backend/stores/parameter-text.ts";
@@ -15,6 +15,8 @@ import type { SqlClient } from "../../../core/directory/sql-client.ts";
 import { logEntry } from "./message-log.contract.ts";
 
 const BOOT_TIMEOUT_MS = 120_000;
+/** A round each: killed after that many rows. */
+const KILLED_AFTER_ROWS = [1, 100, 300];
 const synced = vi.hoisted(() => ({ count: 0 }));
 vi.mock("node:fs", async (importOriginal) => {
   const fs = await importOriginal<typeof import("node:fs")>();
@@ -30,9 +32,15 @@ describe("the embedded database", { timeout: BOOT_TIMEOUT_MS }, () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   /** Lets a process insert rows, kills it after that many are acknowledged; returns the last one acknowledged. */
-  const insertUntilKilled = async (dataDirectory: string, acknowledgedMin: number): Promise<number> => {
+  const insertUntilKilled = async (
+    dataDirectory: string,
+    acknowledgedMin: number,
+    mode: "strict" | "relaxed",
+  ): Promise<number> => {
     const program = new URL("./insert-until-killed.ts", import.meta.url).pathname;
-    const child = spawn(process.execPath, [program, dataDirectory], { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, [program, dataDirectory, mode], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     const exited = once(child, "exit");
     let output = "";
     let lines = 0;
@@ -45,22 +53,25 @@ describe("the embedded database", { timeout: BOOT_TIMEOUT_MS }, () => {
     return Number(output.slice(0, output.lastIndexOf("\n")).split("\n").at(-1));
   };
 
-  it("has every acknowledged row after kill -9 in the middle of writing, time and again", async () => {
-    const dataDirectory = join(folder, "killed", "postgres");
-    for (const acknowledgedMin of [1, 100, 300]) {
-      const acknowledged = await insertUntilKilled(dataDirectory, acknowledgedMin);
-      expect(existsSync(`${dataDirectory}.lock`)).toBe(true);
-      const database = await PgliteSqlClient.open({ dataDirectory, onEvent: () => undefined });
-      const [rows] = await database.query<{ count: number; last: number }>(
-        "SELECT count(*)::int AS count, max(number) AS last FROM numbers",
-        [],
-      );
-      await database.close();
-      // Every row up to the last one that was written, which may have been written and not acknowledged.
-      expect(rows?.count).toBe(rows?.last);
-      expect(rows?.count).toBeGreaterThanOrEqual(acknowledged);
-    }
-  });
+  it.each(["strict", "relaxed"] as const)(
+    "has every acknowledged row (%s) after kill -9 in the middle of writing, time and again",
+    async (mode) => {
+      const dataDirectory = join(folder, `killed-${mode}`, "postgres");
+      for (const acknowledgedMin of KILLED_AFTER_ROWS) {
+        const acknowledged = await insertUntilKilled(dataDirectory, acknowledgedMin, mode);
+        expect(existsSync(`${dataDirectory}.lock`)).toBe(true);
+        const database = await PgliteSqlClient.open({ dataDirectory, onEvent: () => undefined });
+        const [rows] = await database.query<{ count: number; last: number }>(
+          "SELECT count(*)::int AS count, max(number) AS last FROM numbers",
+          [],
+        );
+        await database.close();
+        // Every row up to the last one that was written, which may have been written and not acknowledged.
+        expect(rows?.count).toBe(rows?.last);
+        expect(rows?.count).toBeGreaterThanOrEqual(acknowledged);
+      }
+    },
+  );
 
   it("starts after kill -9 while the database is first made", async () => {
     const dataDirectory = join(folder, "killed-early", "postgres");
@@ -78,12 +89,23 @@ describe("the embedded database", { timeout: BOOT_TIMEOUT_MS }, () => {
     await database.close();
   });
 
+  it("has on the disk what a relaxed statement wrote before it ends", async () => {
+    const engine = new PgliteEngine(await openPglite(join(folder, "closed")), (error) => {
+      throw error;
+    });
+    await engine.runScript("CREATE TABLE relaxed (id int)");
+    const before = synced.count;
+    await engine.executeRelaxed({ text: "INSERT INTO relaxed VALUES (1)", params: [] });
+    expect(synced.count).toBe(before);
+    await engine.close();
+    expect(synced.count).toBeGreaterThan(before);
+  });
+
   describe("opened in this thread", () => {
     let engine: PgliteEngine;
     const run = (text: string) => engine.execute({ text, params: [] });
     beforeAll(async () => {
-      const db = await openPglite(join(folder, "engine"));
-      engine = new PgliteEngine(db, (error) => {
+      engine = new PgliteEngine(await openPglite(join(folder, "engine")), (error) => {
         throw error;
       });
     }, BOOT_TIMEOUT_MS);
@@ -99,6 +121,26 @@ describe("the embedded database", { timeout: BOOT_TIMEOUT_MS }, () => {
       const before = synced.count;
       await run("SELECT * FROM synced");
       expect(synced.count).toBe(before);
+    });
+
+    it("answers a relaxed statement without waiting for the disk, and has it there 50 ms later", async () => {
+      await run("CREATE TABLE relaxed (id int)");
+      vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+      onTestFinished(() => void vi.useRealTimers());
+      const insertRelaxed = (id: number) =>
+        engine.executeRelaxed({ text: `INSERT INTO relaxed VALUES (${id})`, params: [] });
+      const before = synced.count;
+      await insertRelaxed(1);
+      await run("SELECT * FROM relaxed");
+      vi.advanceTimersByTime(49);
+      expect(synced.count).toBe(before);
+      vi.advanceTimersByTime(1);
+      expect(synced.count).toBe(before + 1);
+
+      await insertRelaxed(2);
+      expect(synced.count).toBe(before + 1);
+      await run("INSERT INTO relaxed VALUES (3)");
+      expect(synced.count).toBe(before + 2);
     });
 
     it("waits for the disk once for a whole batch of the message log, however many rows it has", async () => {
