@@ -27,6 +27,8 @@ import {
 const PARALLEL = 50;
 /** Settling goes on after the answer; it takes a few milliseconds. */
 const SETTLED_MS = 100;
+/** workerd's output comes a moment later, on a busy machine seconds. */
+const LOGGED_MS = 10_000;
 /** An object writes its counts a moment after they change. */
 const WRITTEN_MS = 2_500;
 /** What every scripted reply says that it has cost. */
@@ -143,10 +145,11 @@ async function callInParallel(limiter: string, apiKey: string, onRefused = () =>
 /** Which limiter decided each request, once all are logged. */
 async function decidersOf(limiter: string, requestIds: readonly string[]): Promise<unknown[]> {
   const logged = () => new Map(logLines(limiter).map((line) => [line["requestId"], line["limiter"]]));
-  await eventually(() => {
+  const missing = () => {
     const lines = logged();
-    return requestIds.every((id) => lines.has(id));
-  });
+    return requestIds.filter((id) => !lines.has(id));
+  };
+  await expect.poll(missing, { timeout: LOGGED_MS }).toEqual([]);
   const lines = logged();
   return requestIds.map((id) => lines.get(id));
 }
@@ -396,8 +399,9 @@ describe.skipIf(!hasRedis)("the Worker whose Redis behind Upstash stands still",
     setTimeout(() => redis?.process.kill("SIGSTOP"), 1_000);
     setTimeout(() => redis?.process.kill("SIGCONT"), 1_000 + STANDSTILL_MS);
     await Promise.all(loads);
-    await eventually(() =>
-      logLines("upstash").some(({ requestId }) => requestId === samples.at(-1)?.requestId),
+    await decidersOf(
+      "upstash",
+      samples.map(({ requestId }) => requestId),
     );
     const limiterOf = new Map(
       logLines("upstash").map(({ requestId, limiter }) => [String(requestId), String(limiter)]),
@@ -419,7 +423,7 @@ describe.skipIf(!hasRedis)("the Worker whose Redis behind Upstash stands still",
     // Nobody has waited until Redis was back.
     expect(stopped["maxMs"]).toBeLessThan(STANDSTILL_MS);
     expect(stopped["object"]).toBeGreaterThan(Number(stopped["calls"]) / 2);
-    expect(limiterOf.get(samples.at(-1)?.requestId ?? "")).toBe("upstash");
+    expect(table.at(-1)?.["upstash"]).toBeGreaterThan(0);
     const events = logLines("upstash").map(({ msg }) => msg);
     expect(events).toContain("limiter failing");
     expect(events).toContain("limiter recovered");
