@@ -4,6 +4,7 @@
  * without its record must not exist.
  */
 import type { SqlClient, SqlParam } from "../directory/sql-client.ts";
+import { ParleyError } from "../errors/parley-error.ts";
 
 /** Who acts, for whom, and from where. */
 export interface Actor {
@@ -32,6 +33,24 @@ export interface AdministrationCall {
 /** Parameters `$1` to `$5` of every changing statement; its own begin with `$6`. */
 export function actorParams({ tenantId, subject, keyId, requestId, address }: Actor): SqlParam[] {
   return [tenantId, subject, keyId, requestId, address];
+}
+
+/**
+ * SQL: whether the actor's key has ended, by the database of now. The edge may honour a revoked key for up to a minute;
+ * what would outlive that minute must not be made with it. Keys are never deleted, so one that is not there is no key.
+ */
+export const ACTOR_HAS_ENDED = `
+  EXISTS (SELECT FROM api_keys own WHERE own.id = $3::text
+             AND (own.revoked_at IS NOT NULL OR own.expires_at <= now()))`;
+
+/** For a change that came to nothing. @throws ParleyError `unauthenticated` when {@link ACTOR_HAS_ENDED} */
+export async function requireActor({ sql, actor, signal }: AdministrationCall): Promise<void> {
+  const [own] = await sql.query(
+    "SELECT 1 FROM api_keys WHERE id = $1 AND (revoked_at IS NOT NULL OR expires_at <= now())",
+    [actor.keyId],
+    signal,
+  );
+  if (own) throw new ParleyError("unauthenticated", "the key that this was asked with has ended");
 }
 
 /** What an audit row says beside who and when. All are SQL, none of it from a caller. */

@@ -6,7 +6,7 @@
 import { generateApiKey, hashSecret, type RandomBytes } from "../auth/api-key.ts";
 import { SCOPES } from "../auth/principal.ts";
 import { ParleyError } from "../errors/parley-error.ts";
-import { type AdministrationCall, actorParams, auditInsert } from "./actor.ts";
+import { ACTOR_HAS_ENDED, type AdministrationCall, actorParams, auditInsert, requireActor } from "./actor.ts";
 import {
   KEY_COLUMNS,
   type KeyRow,
@@ -34,7 +34,7 @@ const CREATE = `
   WITH changed AS (
     INSERT INTO api_keys (id, tenant_id, secret_sha256, subject, label, scopes, expires_at, limits, created_by)
     SELECT $6::text, t.id, $7::text, $8::text, $9::text, $10::text[], $11::timestamptz, $12::jsonb, $2::text
-      FROM tenants t WHERE t.id = $1 AND ${HAS_ROOM}
+      FROM tenants t WHERE t.id = $1 AND ${HAS_ROOM} AND NOT ${ACTOR_HAS_ENDED}
     RETURNING *
   ), audited AS (${audit("key.create", keyDetails())})
   SELECT ${KEY_COLUMNS} FROM changed`;
@@ -55,7 +55,7 @@ const ROTATE = `
     INSERT INTO api_keys
       (id, tenant_id, secret_sha256, subject, label, scopes, expires_at, limits, created_by, replaces)
     SELECT $8::text, tenant_id, $9::text, subject, label, scopes, new_expires_at, limits, $2::text, id
-      FROM old WHERE ${HAS_ROOM}
+      FROM old WHERE ${HAS_ROOM} AND NOT ${ACTOR_HAS_ENDED}
     ON CONFLICT DO NOTHING
     RETURNING *
   ), ended AS (
@@ -115,6 +115,7 @@ export async function createKey(
     signal,
   );
   if (row) return { ...keyView(row), key: key.text };
+  await requireActor(call);
   const tenants = await sql.query("SELECT id FROM tenants WHERE id = $1", [actor.tenantId], signal);
   if (tenants.length === 0) throw new ParleyError("not_found", `no tenant "${actor.tenantId}"`);
   throw tooManyKeys();
@@ -151,6 +152,7 @@ export async function rotateKey(
   ];
   const [row] = await sql.query<KeyRow>(ROTATE, params, signal);
   if (row) return { ...keyView(row), key: key.text };
+  await requireActor(call);
   const [old] = await sql.query<KeyRow>(FIND, [actor.tenantId, id], signal);
   if (!old) throw keyNotFound(id);
   const { status, scopes } = keyView(old);

@@ -220,6 +220,23 @@ describe("an API key", () => {
     expect((await failureOf(rotate(made.id))).code).toBe("failed_precondition");
   });
 
+  it("that has ended makes and rotates none, also where it is still honoured from a cache", async () => {
+    const target = await create();
+    const revoked = await create();
+    await keys.revokeKey(fixture.as(), revoked.id);
+    const expired = await create();
+    const expire = "UPDATE api_keys SET expires_at = now() - interval '1 s' WHERE id = $1";
+    await fixture.pglite.query(expire, [expired.id]);
+    const before = (await keys.listKeys(fixture.as())).length;
+    for (const { id: keyId } of [revoked, expired]) {
+      expect(await failureOf(create(wanted, { keyId }))).toMatchObject({ code: "unauthenticated" });
+      expect(await failureOf(rotate(target.id, {}, { keyId }))).toMatchObject({ code: "unauthenticated" });
+    }
+    expect(await keys.listKeys(fixture.as())).toHaveLength(before);
+    expect(await verdict(target.key, Date.now() + 48 * HOUR_MS)).toBe("ok");
+    expect(await verdict((await create(wanted, { keyId: target.id })).key)).toBe("ok");
+  });
+
   it("of another tenant is not found, in the words for one that does not exist, and keeps working", async () => {
     const made = await create();
     const missing = "000000000000";
