@@ -17,6 +17,7 @@ import { AgentService } from "../proto/gen/parley/v1/agent_service_pb.js";
 import { KnowledgeService } from "../proto/gen/parley/v1/knowledge_service_pb.js";
 import { createAgentRunners } from "./agents/agent-runners.ts";
 import type { ModelAgentDependencies } from "./agents/model-agent.ts";
+import { createPeerAgent } from "./agents/peer-agent.ts";
 import { composeAnswerCache, composeConversations } from "./compose-conversations.ts";
 import { composeKnowledge } from "./compose-knowledge.ts";
 import { composeTasks } from "./compose-tasks.ts";
@@ -97,7 +98,16 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     ...composeTasks({ client: database.client, redis, backendId, config, logger }),
     logger,
     run: createRunTurn({
-      runners: createAgentRunners({ ...models, cache: composeAnswerCache(redis, monotonicNow) }),
+      runners: createAgentRunners({
+        ...models,
+        cache: composeAnswerCache(redis, monotonicNow),
+        peers: createPeerAgent({
+          edgeUrl: config.EDGE_URL,
+          tokenSecret: config.BACKEND_TOKEN_SECRET,
+          fetch: globalThis.fetch,
+          now: Date.now,
+        }),
+      }),
       memory,
       summarizer,
       recorder,

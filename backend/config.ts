@@ -18,6 +18,7 @@ const environmentSchema = z
     DATA_DIRECTORY: withDefault(z.string(), ".parley"),
     DEVELOPMENT_KEY_FILE: optional(z.string()),
     DRAIN_GRACE_MS: withDefault(positive, "25000"),
+    EDGE_URL: optional(z.url({ protocol: /^https?$/ })),
     EMBEDDING_MODEL: optional(z.string().regex(EMBEDDING_MODEL_PATTERN)),
     GRPC_REFLECTION: withDefault(flag, "true"),
     LOG_LEVEL: withDefault(z.enum(["debug", "info", "warn", "error", "silent"]), "info"),

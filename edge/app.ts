@@ -18,6 +18,7 @@ import * as knowledge from "./http/knowledge-routes.ts";
 import { limitRequests } from "./http/limit.ts";
 import { postMessage } from "./http/message-route.ts";
 import { getOpenApi } from "./http/openapi-route.ts";
+import { authenticateBackend, postPeerMessage } from "./http/peer-message-route.ts";
 import { provideComposition } from "./http/provide-composition.ts";
 import * as records from "./http/record-routes.ts";
 import { requestContext } from "./http/request-context.ts";
@@ -71,6 +72,10 @@ export const ROUTES: readonly Route[] = [
   {
     ...route("GET /ws/v1/a2a/stream", ["messages:send"], sessions.openSocket, aboutSessions.openSocket),
     authenticate: sessions.authenticateConnection,
+  },
+  {
+    ...route("POST /internal/v1/peer-messages", [], postPeerMessage, aboutSessions.postPeerMessage),
+    authenticate: authenticateBackend,
   },
   route("GET /api/v1/agents", ["agents:read"], agents.listAgents, about.listAgents),
   route("POST /api/v1/agents", ["agents:write"], agents.postAgent, about.postAgent),

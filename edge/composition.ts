@@ -25,6 +25,8 @@ import { type EdgeConfig, readEdgeConfig } from "./env.ts";
 import { type Dependency, Readiness } from "./health/readiness.ts";
 import { jsonLine } from "./http/json-line.ts";
 import { createEdgeLimiter } from "./limits/edge-limiter.ts";
+import { PeerBackend } from "./peers/peer-backend.ts";
+import { RoutedBackend } from "./peers/routed-backend.ts";
 
 /** Everything that routes work with. */
 export interface Composition {
@@ -56,6 +58,8 @@ export interface CompositionParts {
   limiter: Limiter;
   /** Resolves when the database answers. */
   checkDatabase(signal: AbortSignal): Promise<unknown>;
+  /** The Worker's bindings, where peers' mailboxes are; without them there are no peers. */
+  env?: object;
   fetch: typeof globalThis.fetch;
   /** Uniform in [0, 1). */
   random: () => number;
@@ -104,6 +108,7 @@ export function productionCompose(writeLine: (line: string) => void): Compose {
       sql,
       limiter: createEdgeLimiter(config, env, writeLine),
       checkDatabase: (signal) => sql.query("SELECT 1", [], signal),
+      env,
       // Called through the global: workerd's fetch refuses to be called as a method of something else.
       fetch: (input, init) => globalThis.fetch(input, init),
       random: Math.random,
@@ -145,11 +150,15 @@ export function createComposition(config: EdgeConfig, parts: CompositionParts): 
       attempts: new AttemptGuard(parts.now),
       now: parts.now,
     }),
-    backend: new ConnectAgentBackend(backendParts),
+    backend: withPeers(new ConnectAgentBackend(backendParts), parts),
     knowledge: new ConnectKnowledgeBackend(backendParts),
     admission: new Admission(parts.limiter),
     readiness: new Readiness(dependencies, parts.now),
     random: parts.random,
     now: parts.now,
   };
+}
+
+function withPeers(agents: AgentBackend, { env, directory }: CompositionParts): AgentBackend {
+  return env ? new RoutedBackend({ env, agents, peers: new PeerBackend(env, directory), directory }) : agents;
 }

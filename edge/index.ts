@@ -16,4 +16,5 @@ export const SessionObject = defineSessionObject({
 });
 export const CallerObject = defineCallerObject({ compose });
 export { RateLimiterObject } from "./limits/rate-limiter-object.ts";
+export { MailboxObject } from "./peers/mailbox-object.ts";
 export default { fetch: app.fetch };

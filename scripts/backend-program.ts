@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { type GuardedProcess, spawnGuarded } from "./guarded-process.ts";
-import { toLocalUrl } from "./local-url.ts";
+import { localUrl, toLocalUrl } from "./local-url.ts";
 import type { ProgramOutput } from "./program-output.ts";
 import type { StartSettings } from "./start-settings.ts";
 import { ProgramFailedError, type SupervisedProgram } from "./supervisor.ts";
@@ -49,6 +49,7 @@ export function backendEnvironment(settings: StartSettings, earlier?: BackendAdd
     BACKEND_TOKEN_SECRET: settings.backendTokenSecret,
     DATA_DIRECTORY: settings.dataDirectory,
     DEVELOPMENT_KEY_FILE: settings.developmentKeyFile,
+    EDGE_URL: settings.environment["EDGE_URL"] || localUrl(settings.host, settings.port),
     NEON_ENDPOINT_PORT: earlier?.neonEndpoint ? new URL(earlier.neonEndpoint).port : "0",
     NEON_ENDPOINT_SECRET: settings.neonEndpointSecret,
   };

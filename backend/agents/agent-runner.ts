@@ -3,7 +3,7 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import type { Agent } from "../../core/directory/agent.ts";
 import type { Deadline } from "../../core/resilience/deadline.ts";
 import type { Part } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
-import type { Content } from "../../proto/gen/parley/v1/agent_service_pb.js";
+import type { A2AMessage, Content } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { ModelAttempt } from "../llm/answer-event.ts";
 import type { ModelParameters } from "../llm/language-model.ts";
 import type { ConversationSummary, ConversationTurn } from "../stores/conversation-memory.ts";
@@ -12,6 +12,8 @@ import type { ConversationSummary, ConversationTurn } from "../stores/conversati
 export interface AgentTurn {
   readonly agent: Agent;
   readonly content: Content;
+  /** The message itself, and the subject of the caller that sent it; for agents that hand it on. */
+  readonly sent?: { readonly message: A2AMessage; readonly subject: string } | undefined;
   /** What was said before in this context, oldest first. */
   readonly history: readonly EarlierTurn[];
   /** What was said before that. */

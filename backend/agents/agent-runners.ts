@@ -10,7 +10,11 @@ import { createModelAgent, type ModelAgentDependencies } from "./model-agent.ts"
 export type AgentRunners = (agent: Agent) => AgentRunner;
 
 /** What runners work with. */
-export type AgentDependencies = ModelAgentDependencies & { readonly cache: AnswerCache };
+export type AgentDependencies = ModelAgentDependencies & {
+  readonly cache: AnswerCache;
+  /** Answers for every agent that connects by itself. */
+  readonly peers: AgentRunner;
+};
 
 /** Runners for every kind of agent that the backend answers for. */
 export function createAgentRunners(dependencies: AgentDependencies): AgentRunners {
@@ -20,6 +24,8 @@ export function createAgentRunners(dependencies: AgentDependencies): AgentRunner
     switch (config.kind) {
       case "echo":
         return echo;
+      case "peer":
+        return dependencies.peers;
       case "model":
         return config.cache
           ? createCachedAgent(createModelAgent(config, dependencies), config, { ...dependencies, flights })

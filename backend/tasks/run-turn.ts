@@ -57,6 +57,7 @@ export function createRunTurn(options: RunTurnOptions): RunTask {
     const remembered: Conversation = given ? { exchanges: [] } : await memory.load(turnKeyOf(task), signal);
     const turn = {
       ...{ agent, content, deadline, requestId },
+      sent: { message, subject: task.owner },
       history: given ?? remembered.exchanges.flatMap(({ turns }) => turns),
       summary: remembered.summary,
       isHistoryIncomplete: remembered.isIncomplete,

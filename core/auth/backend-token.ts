@@ -11,8 +11,13 @@ export const BACKEND_TOKEN_HEADER = "parley-backend-token";
 /** A shorter secret would be weaker than the hash (RFC 7518, section 3.2). */
 export const BACKEND_TOKEN_SECRET_BYTES_MIN = 32;
 
-const ISSUER = "parley-edge";
-const AUDIENCE = "parley-backend";
+/** Who signs and who reads: a token of one direction is worth nothing in the other. */
+export type TokenDirection = keyof typeof PARTIES;
+
+const PARTIES = {
+  "to-backend": { issuer: "parley-edge", audience: "parley-backend" },
+  "to-edge": { issuer: "parley-backend", audience: "parley-edge" },
+} as const;
 /** Covers one request and its retries, and the clocks of two hosts being apart a little. */
 const LIFETIME_SECONDS = 60;
 const CLOCK_TOLERANCE_SECONDS = 5;
@@ -35,15 +40,21 @@ export async function importBackendTokenSecret(secret: string): Promise<CryptoKe
 }
 
 /** Signs a token for one request at the time `nowMs`. */
-export function signBackendToken(key: CryptoKey, claims: BackendTokenClaims, nowMs: number): Promise<string> {
+export function signBackendToken(
+  key: CryptoKey,
+  claims: BackendTokenClaims,
+  nowMs: number,
+  direction: TokenDirection = "to-backend",
+): Promise<string> {
+  const { issuer, audience } = PARTIES[direction];
   const issuedAt = Math.floor(nowMs / 1000);
   const { tenantId, subject, scopes, keyId } = claims.principal;
   const { requestId: rid, address: adr } = claims;
   return new SignJWT({ tid: tenantId, scp: scopes, kid: keyId, rid, ...(adr && { adr }) })
     .setProtectedHeader({ alg: "HS256" })
     .setSubject(subject)
-    .setIssuer(ISSUER)
-    .setAudience(AUDIENCE)
+    .setIssuer(issuer)
+    .setAudience(audience)
     .setIssuedAt(issuedAt)
     .setExpirationTime(issuedAt + LIFETIME_SECONDS)
     .sign(key);
@@ -54,12 +65,14 @@ export async function verifyBackendToken(
   key: CryptoKey,
   token: string,
   nowMs: number,
+  direction: TokenDirection = "to-backend",
 ): Promise<BackendTokenClaims | undefined> {
+  const { issuer, audience } = PARTIES[direction];
   try {
     const { payload } = await jwtVerify(token, key, {
       algorithms: ["HS256"],
-      issuer: ISSUER,
-      audience: AUDIENCE,
+      issuer,
+      audience,
       requiredClaims: ["exp", "sub", "tid", "scp", "rid"],
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
       currentDate: new Date(nowMs),

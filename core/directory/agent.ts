@@ -24,6 +24,9 @@ const CONTEXT_TOKENS_MIN = 256;
 const HEDGE_AFTER_MS_MIN = 50;
 const HEDGE_AFTER_MS_MAX = 60_000;
 
+/** Longer than anybody waits for an answer. */
+const PEER_MESSAGE_TTL_SECONDS_MAX = 7 * 86_400;
+
 const timeoutMs = z.int().min(100).max(TIMEOUT_MS_MAX);
 
 /**
@@ -101,6 +104,12 @@ export const agentConfigSchema = z.discriminatedUnion("kind", [
       .default("I cannot answer at the moment. Please try again in a little while."),
   }),
   z.strictObject({ kind: z.literal("echo") }),
+  /** Answered by whoever connects with this agent's id as its subject; what comes meanwhile waits in a mailbox. */
+  z.strictObject({
+    kind: z.literal("peer"),
+    /** How long a message waits at most, unless its sender says less. */
+    messageTtlSeconds: z.int().min(1).max(PEER_MESSAGE_TTL_SECONDS_MAX).default(86_400),
+  }),
 ]);
 
 /** A validated configuration. */

@@ -48,7 +48,7 @@ export async function takeMessage(c: Context<EdgeEnv>, message: A2AMessage): Pro
   access.add({ receiver: message.receiverId.slice(0, RECEIVER_CHARACTERS_MAX) });
   admitMessage(message, principal);
   const { directory } = c.get("composition");
-  const route = await routeMessage(directory, principal.tenantId, message.receiverId, c.get("abort").signal);
+  const route = await routeMessage(directory, message, principal, c.get("abort").signal);
   access.add({ agentId: route.agent.id });
   return { message, route, charge: await reserveTokens(c, message) };
 }

@@ -4,11 +4,9 @@
  */
 import type { MiddlewareHandler } from "hono";
 import { ParleyError } from "../../core/errors/parley-error.ts";
+import { TIMEOUT_HEADER } from "../../core/messages/internal-routes.ts";
 import { Deadline, deadlineExceeded } from "../../core/resilience/deadline.ts";
 import type { EdgeEnv } from "./edge-env.ts";
-
-/** Header with the time that the caller is willing to wait, whole milliseconds. */
-export const TIMEOUT_HEADER = "parley-timeout-ms";
 
 /** Sets `deadline` and `abort`; a budget above the configured limit is the limit. */
 export const requestDeadline: MiddlewareHandler<EdgeEnv> = async function requestDeadline(c, next) {

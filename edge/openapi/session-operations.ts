@@ -1,7 +1,8 @@
-/** What `/openapi.json` says of the routes of sessions. */
+/** What `/openapi.json` says of the routes of sessions and peers. */
 import * as z from "zod";
 import type { Operation } from "../http/route.ts";
 import { sessionRequestSchema } from "../http/session-routes.ts";
+import { envelopeSchema } from "./views.ts";
 
 const sessionSchema = z.object({
   sessionId: z.string(),
@@ -40,4 +41,11 @@ export const openSocket: Operation = {
   }),
   headers: { "Sec-WebSocket-Protocol": "`parley.v1`, and the ticket or the resume token" },
   answers: { 101: { description: "A2AMessage frames, both ways" } },
+};
+
+export const postPeerMessage: Operation = {
+  id: "postPeerMessage",
+  summary: "For the gateway's own backends: a gRPC caller's message to a peer, and its reply",
+  body: { schema: envelopeSchema },
+  answers: { 200: { description: "The peer's reply", schema: envelopeSchema } },
 };

@@ -3,8 +3,18 @@ import { agentNotFound } from "../../core/administration/agents.ts";
 import { type Agent, IDENTIFIER_PATTERN } from "../../core/directory/agent.ts";
 import type { Directory } from "../../core/directory/directory.ts";
 
+/** The tenant's agent of that id, if there is one; texts that cannot be an id are not looked up. */
+export async function findAgent(
+  directory: Directory,
+  tenantId: string,
+  agentId: string,
+  signal?: AbortSignal,
+): Promise<Agent | undefined> {
+  return IDENTIFIER_PATTERN.test(agentId) ? directory.findAgent(tenantId, agentId, signal) : undefined;
+}
+
 /**
- * @throws ParleyError `not_found` when the tenant has no such agent; texts that cannot be an id are not looked up
+ * @throws ParleyError `not_found` when the tenant has no such agent
  */
 export async function findReachableAgent(
   directory: Directory,
@@ -12,9 +22,7 @@ export async function findReachableAgent(
   agentId: string,
   signal: AbortSignal,
 ): Promise<Agent> {
-  const agent = IDENTIFIER_PATTERN.test(agentId)
-    ? await directory.findAgent(tenantId, agentId, signal)
-    : undefined;
+  const agent = await findAgent(directory, tenantId, agentId, signal);
   if (agent) return agent;
   throw agentNotFound(agentId);
 }

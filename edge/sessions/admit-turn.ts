@@ -7,7 +7,7 @@ import { ReplyCharge } from "../../core/limits/reply-charge.ts";
 import { type A2AMessage, A2AMessageSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { Composition } from "../composition.ts";
 import { admitMessage } from "../routing/admit-message.ts";
-import { routeMessage } from "../routing/route-message.ts";
+import { type Route, routeMessage } from "../routing/route-message.ts";
 import { limitedCaller, type SessionOwner } from "./session-owner.ts";
 
 /** Who sends, and with what it is decided. */
@@ -24,6 +24,7 @@ export interface AdmittedTurn {
   readonly text: string;
   /** Tells whether another message under the same id is the same one. */
   readonly fingerprint: string;
+  readonly route: Route;
   readonly charge: ReplyCharge;
 }
 
@@ -35,11 +36,11 @@ export async function admitTurn(message: A2AMessage, options: AdmitTurnOptions):
   const counted = await admission.countRequest(caller, inBackground);
   if (counted.refusal) throw counted.refusal;
   const { text, fingerprint } = await completeMessage(message, owner);
-  await routeMessage(directory, caller.tenantId, message.receiverId, signal);
+  const route = await routeMessage(directory, message, owner.principal, signal);
   const tokens = estimateTokens(message, caller.limits);
   const { reservation, refusal } = await admission.reserveTokens(caller, tokens, inBackground);
   if (refusal) throw refusal;
-  return { text, fingerprint, charge: new ReplyCharge(reservation, message, inBackground) };
+  return { text, fingerprint, route, charge: new ReplyCharge(reservation, message, inBackground) };
 }
 
 /** What {@link admitTurn} makes of a message before it asks anybody: its sender, its text, its fingerprint. */

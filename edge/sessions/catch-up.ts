@@ -8,6 +8,9 @@
  *
  * When neither happens in time, the numbers are given up.
  */
+import type { Clients } from "./clients.ts";
+import type { Connections } from "./connections.ts";
+import type { FrameLog } from "./frame-log.ts";
 
 /** What is known when an object comes back. */
 export interface CatchUpStart {
@@ -68,4 +71,31 @@ export class CatchUp {
     this.#isDone = true;
     this.#resolve();
   }
+}
+
+/** What is known of a session whose object has just come back. */
+export function beginCatchUp({
+  log,
+  clients,
+  connections,
+}: {
+  readonly log: FrameLog;
+  readonly clients: Clients;
+  readonly connections: Connections;
+}): CatchUp {
+  const openIds = () => new Set(connections.all().map(({ clientId }) => clientId));
+  const stillThere = openIds();
+  const unknownClients = clients.connectedIds().filter((clientId) => !stillThere.has(clientId));
+  const catchUp = new CatchUp({
+    savedHead: log.head,
+    seenAtMost: log.seenAtMost,
+    unknownClients,
+    positions: connections.all().map(({ cursor }) => cursor),
+  });
+  // Until then they count as connected, so that another eviction would not forget that they have seen something.
+  void catchUp.done.then(() => {
+    const open = openIds();
+    for (const clientId of unknownClients) if (!open.has(clientId)) clients.disconnected(clientId);
+  });
+  return catchUp;
 }

@@ -9,7 +9,7 @@ import { type A2AMessage, A2AMessageSchema } from "../../proto/gen/parley/v1/age
 import type { BackendCall } from "../backend/agent-backend.ts";
 import { endsTask } from "../backend/ends-task.ts";
 import type { Composition } from "../composition.ts";
-import { routeMessage } from "../routing/route-message.ts";
+import { routeToAgent } from "../routing/route-message.ts";
 import { withPresetReply } from "../routing/with-preset-reply.ts";
 import { DeltaCoalescer } from "./delta-coalescer.ts";
 import { errorBodyOf } from "./error-frame.ts";
@@ -176,7 +176,7 @@ export class RunningTurn {
     const signal = AbortSignal.timeout(1_000);
     try {
       const { tenantId } = owner.principal;
-      const { agent } = await routeMessage(composition.directory, tenantId, this.message.receiverId, signal);
+      const { agent } = await routeToAgent(composition.directory, tenantId, this.message.receiverId, signal);
       return withPresetReply(error, agent);
     } catch {
       return error;

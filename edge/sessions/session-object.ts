@@ -14,6 +14,7 @@ import { hashSecret } from "../../core/auth/api-key.ts";
 import type { Principal } from "../../core/auth/principal.ts";
 import { type ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
 import type { Compose } from "../composition.ts";
+import type { Delivered } from "../peers/mailbox-rpc.ts";
 import { callerOf } from "./caller-sessions.ts";
 import { readClientFrame } from "./client-frame.ts";
 import { errorFrame, tooMany } from "./error-frame.ts";
@@ -54,6 +55,10 @@ export interface SessionRpc {
   end(principal: Principal): Promise<{ refusal: Refusal } | undefined>;
   /** The credential behind it is no longer good. */
   endCredential(): Promise<void>;
+  /** Messages for its caller, who is a peer, in order; false when the session is over. */
+  deliver(items: readonly Delivered[]): Promise<boolean>;
+  /** What has become of messages that were sent to a peer; false when the session is over. */
+  tell(events: readonly string[]): Promise<boolean>;
 }
 
 /** Makes the class that the Worker exports. */
@@ -100,6 +105,16 @@ export function defineSessionObject({ compose, writeLine, timings }: SessionObje
     async endCredential() {
       const owner = await this.#session?.recheckOwner();
       if (!owner) this.#session?.end("credentialEnded");
+    }
+
+    async deliver(items: readonly Delivered[]) {
+      await this.#session?.peers.deliver(items);
+      return this.#session !== undefined;
+    }
+
+    async tell(events: readonly string[]) {
+      await this.#session?.peers.tell(events);
+      return this.#session !== undefined;
     }
 
     async fetch(request: WorkerRequest): Promise<WorkerResponse> {
@@ -171,6 +186,7 @@ export function defineSessionObject({ compose, writeLine, timings }: SessionObje
       const write = (line: string | undefined) => line && writeLine(line);
       return new Session({
         ctx: this.ctx,
+        env: this.env,
         composition,
         timings,
         onTurnEnd: (session, turn) => write(turnLine(session, turn, composition)),

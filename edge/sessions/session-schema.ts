@@ -32,6 +32,10 @@ export function createSessionTables(sql: SqlStorage): void {
       request TEXT
     );
     CREATE INDEX turns_by_start ON turns (started_at);
+    CREATE TABLE deliveries (
+      sequence INTEGER PRIMARY KEY,
+      last INTEGER NOT NULL
+    );
     CREATE TABLE clients (
       client_id TEXT PRIMARY KEY,
       ticket_sha256 TEXT,

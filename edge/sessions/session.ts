@@ -5,7 +5,7 @@
 import type { DurableObjectState } from "@cloudflare/workers-types";
 import { ParleyError } from "../../core/errors/parley-error.ts";
 import type { Composition } from "../composition.ts";
-import { CatchUp } from "./catch-up.ts";
+import { beginCatchUp, type CatchUp } from "./catch-up.ts";
 import type { ClientFrame } from "./client-frame.ts";
 import { Clients } from "./clients.ts";
 import type { CloseCause } from "./close-codes.ts";
@@ -14,6 +14,7 @@ import { Connections } from "./connections.ts";
 import { errorFrame } from "./error-frame.ts";
 import type { Frame, FrameBody } from "./frame.ts";
 import { FrameLog } from "./frame-log.ts";
+import { PeerTurns } from "./peer-turns.ts";
 import type { RunningTurn } from "./running-turn.ts";
 import type { SessionTimings } from "./session-limits.ts";
 import { recheckOwner, type SessionOwner } from "./session-owner.ts";
@@ -24,6 +25,8 @@ import { Turns } from "./turns.ts";
 /** What a session is made of. */
 export interface SessionOptions {
   readonly ctx: DurableObjectState;
+  /** The object's bindings. */
+  readonly env: object;
   readonly composition: Composition;
   readonly timings: SessionTimings;
   /** A turn has ended; for the log. */
@@ -42,6 +45,7 @@ export class Session {
   readonly connections: Connections;
   readonly clients: Clients;
   readonly catchUp: CatchUp;
+  readonly peers: PeerTurns;
   readonly #options: SessionOptions;
   readonly #store: TurnStore;
   #owner: SessionOwner;
@@ -75,13 +79,25 @@ export class Session {
       onGone: (connection) => this.#onGone(connection),
     });
     this.catchUp = this.#beginCatchUp();
+    this.peers = new PeerTurns({
+      env: options.env,
+      sql,
+      sessionId: this.id,
+      log: this.log,
+      store: this.#store,
+      catchUp: this.catchUp,
+      composition,
+      isConnected: () => this.connections.count > 0,
+      send: (frame) => this.#send(frame),
+    });
     this.turns = new Turns({
       log: this.log,
       store: this.#store,
       catchUp: this.catchUp,
       composition,
       timings,
-      inBackground: (work) => ctx.waitUntil(work.catch(() => {})),
+      inBackground: (work) => this.#inBackground(work),
+      sendToPeer: (message, admitted, owner) => this.peers.send(message, admitted, owner),
       onFrame: (turn, body, isLast) => this.#onFrame(turn, body, isLast),
     });
     this.turns.restore(record.owner);
@@ -134,6 +150,7 @@ export class Session {
     touchSession(this.#options.ctx.storage.sql, this.#options.composition.now());
     this.scheduleAlarm();
     this.connections.catchUp(connection);
+    this.#inBackground(this.peers.reachable(this.#owner));
   }
 
   /** What the object's alarm does: it looks after everything that time changes. False when the session is over. */
@@ -141,6 +158,9 @@ export class Session {
     this.#alarmAtMs = Number.POSITIVE_INFINITY;
     const { composition, timings, ctx } = this.#options;
     this.connections.reapSilent();
+    if (this.connections.count > 0 && !this.peers.isAttached) {
+      this.#inBackground(this.peers.reachable(this.#owner));
+    }
     this.log.dropOlderThan(composition.now() - timings.frameAgeMs);
     const { expiresAtMs = Number.POSITIVE_INFINITY } = this.#owner.principal;
     if (expiresAtMs <= composition.now()) this.end("credentialEnded");
@@ -177,6 +197,11 @@ export class Session {
     clearTimeout(this.#saveTimer);
   }
 
+  /** Keeps the object until work is done whose failure is nobody's: it is done again at the next occasion. */
+  #inBackground(work: Promise<unknown>): void {
+    this.#options.ctx.waitUntil(work.catch(() => {}));
+  }
+
   #acknowledge({ clientId, cursor }: Connection, through: number): void {
     if (through > cursor) {
       throw new ParleyError(
@@ -185,6 +210,7 @@ export class Session {
       );
     }
     this.clients.acknowledge(clientId, through);
+    this.#inBackground(this.peers.acknowledged(through, this.#owner));
     const byAll = this.clients.acknowledgedByAll();
     if (byAll !== undefined) this.log.drop(byAll);
   }
@@ -235,48 +261,28 @@ export class Session {
     if (cursor <= this.log.head) this.clients.disconnected(clientId);
     touchSession(this.#options.ctx.storage.sql, this.#options.composition.now());
     this.scheduleAlarm();
-    if (this.connections.count === 0) this.#options.onDeserted(this);
+    if (this.connections.count > 0) return;
+    this.#inBackground(this.peers.reachable(this.#owner));
+    this.#options.onDeserted(this);
   }
 
   #beginCatchUp(): CatchUp {
-    const connections = this.connections.all();
-    const stillThere = new Set(connections.map(({ clientId }) => clientId));
-    const unknownClients = this.clients.connectedIds().filter((clientId) => !stillThere.has(clientId));
-    const { head, seenAtMost } = this.log;
-    const positions = connections.map(({ cursor }) => cursor);
-    const catchUp = new CatchUp({ savedHead: head, seenAtMost, unknownClients, positions });
-    const timer = catchUp.isUnderWay
-      ? setTimeout(() => this.#giveUpNumbers(), this.#options.timings.catchUpMs)
-      : undefined;
-    void catchUp.done.then(() => {
-      clearTimeout(timer);
-      this.#forgetUnknown(unknownClients);
-    });
+    const catchUp = beginCatchUp(this);
+    if (!catchUp.isUnderWay) return catchUp;
+    const timer = setTimeout(() => this.#giveUpNumbers(), this.#options.timings.catchUpMs);
+    void catchUp.done.then(() => clearTimeout(timer));
     return catchUp;
-  }
-
-  /** Until now they counted as connected, so that another eviction would not forget that they have seen something. */
-  #forgetUnknown(clientIds: readonly string[]): void {
-    if (this.#hasEnded) return;
-    const open = new Set(this.connections.all().map(({ clientId }) => clientId));
-    for (const clientId of clientIds) if (!open.has(clientId)) this.clients.disconnected(clientId);
   }
 
   #giveUpNumbers(): void {
     if (!this.catchUp.isUnderWay) return;
     const [from, to] = [this.log.head + 1, this.catchUp.highest];
+    const { owner } = this.log;
+    const tasks = owner === undefined ? [] : this.#store.summaryOf(owner);
     const frame = this.log.skip(to, {
-      envelope: { metadata: { missed: { from, to, tasks: this.#tasksMissed() } } },
+      envelope: { metadata: { missed: { from, to, tasks } } },
     });
     this.catchUp.end();
     if (frame) this.connections.broadcast(frame);
-  }
-
-  #tasksMissed() {
-    const { owner } = this.log;
-    const turn = owner === undefined ? undefined : this.#store.find(owner);
-    if (!turn) return [];
-    const { messageId, taskId, contextId, ended } = turn;
-    return [{ messageId, taskId, contextId, ended }];
   }
 }

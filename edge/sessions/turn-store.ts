@@ -29,12 +29,12 @@ export interface TurnRecord extends TurnRequest {
 }
 
 /** A turn as clients are told of it. */
-export interface TurnSummary {
+export type TurnSummary = {
   messageId: string;
   taskId: string;
   contextId: string;
   ended: boolean;
-}
+};
 
 type TurnRow = {
   message_id: string;
@@ -46,6 +46,9 @@ type TurnRow = {
   started_at: number;
   request: string | null;
 };
+
+/** A turn that nobody follows from here: a mailbox tells what becomes of it. Neither 0, under way, nor 1, ended. */
+const TOLD = 2;
 
 /** See above. */
 export class TurnStore {
@@ -72,6 +75,28 @@ export class TurnStore {
         SELECT message_id FROM turns ORDER BY started_at DESC, rowid DESC LIMIT ?)`,
       TURNS_KEPT_MAX,
     );
+  }
+
+  /** Takes a message that a peer answers; adds nothing when it is there. */
+  addTold(turn: Pick<TurnRecord, "messageId" | "contextId" | "startedAtMs">, fingerprint: string): void {
+    this.#sql.exec(
+      `INSERT INTO turns (message_id, fingerprint, context_id, started_at, ended) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (message_id) DO UPDATE SET fingerprint = excluded.fingerprint WHERE turns.fingerprint = ''`,
+      turn.messageId,
+      fingerprint,
+      turn.contextId,
+      turn.startedAtMs,
+      TOLD,
+    );
+  }
+
+  /** The last event of a turn's task that is saved; 0 for none. */
+  taskSequenceOf(messageId: string): number {
+    const rows = this.#sql.exec<{ task_sequence: number }>(
+      "SELECT task_sequence FROM turns WHERE message_id = ?",
+      messageId,
+    );
+    return rows.toArray()[0]?.task_sequence ?? 0;
   }
 
   /** Saves how far a turn has come, by frames of it that are being saved. */
@@ -117,6 +142,14 @@ export class TurnStore {
   find(messageId: string): (TurnSummary & { fingerprint: string }) | undefined {
     const rows = this.#sql.exec<TurnRow>("SELECT * FROM turns WHERE message_id = ?", messageId);
     return rows.toArray().map((row) => ({ ...summaryOf(row), fingerprint: row.fingerprint }))[0];
+  }
+
+  /** The turn of a message id, as clients are told of it; none when it is not remembered. */
+  summaryOf(messageId: string): TurnSummary[] {
+    const turn = this.find(messageId);
+    if (!turn) return [];
+    const { fingerprint: _, ...summary } = turn;
+    return [summary];
   }
 
   /** The turns with events among some numbers. */

@@ -8,7 +8,7 @@ import { traceparentOf } from "../../core/messages/trace-context.ts";
 import { deadlineExceeded } from "../../core/resilience/deadline.ts";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { Composition } from "../composition.ts";
-import { admitTurn, completeMessage } from "./admit-turn.ts";
+import { type AdmittedTurn, admitTurn, completeMessage } from "./admit-turn.ts";
 import type { CatchUp } from "./catch-up.ts";
 import type { ClientFrame } from "./client-frame.ts";
 import { tooMany } from "./error-frame.ts";
@@ -27,6 +27,8 @@ export interface TurnsOptions {
   readonly composition: Composition;
   readonly timings: SessionTimings;
   readonly inBackground: InBackground;
+  /** Sends a message that is for a peer, or a peer's reply; false when it is for an agent of the backend. */
+  sendToPeer(message: A2AMessage, admitted: AdmittedTurn, owner: SessionOwner): Promise<boolean>;
   /** A turn has another frame. */
   onFrame(turn: RunningTurn, body: FrameBody, isLast: boolean): void;
 }
@@ -121,7 +123,7 @@ export class Turns {
     const before = message.messageId === "" ? undefined : store.find(message.messageId);
     if (before) {
       const { fingerprint } = await completeMessage(message, owner);
-      if (fingerprint === before.fingerprint) return { taken: false, before };
+      if (before.fingerprint === "" || fingerprint === before.fingerprint) return { taken: false, before };
       throw new ParleyError(
         "conflict",
         "another message of this session had this `messageId`; choose a new one",
@@ -138,6 +140,11 @@ export class Turns {
       ...{ owner, composition, inBackground },
       signal: abort.signal,
     }).finally(() => clearTimeout(timer));
+    if (admitted.route.target !== "backend" && (await this.#options.sendToPeer(message, admitted, owner))) {
+      // No model has been asked.
+      admitted.charge.fail(new ParleyError("unavailable", "answered by a peer"));
+      return { taken: true };
+    }
     const startedAtMs = composition.now();
     const record: TurnRecord = {
       messageId: message.messageId,

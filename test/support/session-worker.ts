@@ -22,4 +22,5 @@ export class SessionObject extends defineSessionObject({ compose, writeLine: wri
 }
 export const CallerObject = defineCallerObject({ compose });
 export { RateLimiterObject } from "../../edge/limits/rate-limiter-object.ts";
+export { MailboxObject } from "../../edge/peers/mailbox-object.ts";
 export default { fetch: app.fetch };

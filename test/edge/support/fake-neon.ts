@@ -22,6 +22,8 @@ export interface FakeNeon {
     tenantId?: string,
     subject?: string,
   ): Promise<{ apiKey: string; setLimits(limits: TenantLimits): void; revoke(): void }>;
+  /** Adds an agent to tenant `default`. */
+  addAgent(id: string, config: object): void;
   stop(): Promise<void>;
 }
 
@@ -49,15 +51,17 @@ export async function startFakeNeon(): Promise<FakeNeon> {
   };
   const { apiKey } = await addKey();
   const config = { kind: "model", models: [{ provider: "builtin" }], presetReply: "Back soon." };
-  const agentRow = [
-    ["tenant_id", TEXT, "default"],
-    ["id", TEXT, "assistant"],
-    ["name", TEXT, "Assistant"],
-    ["description", TEXT, "answers"],
-    ["version", INT4, "1"],
-    ["config", JSONB, JSON.stringify(config)],
-    ["updated_at_ms", FLOAT8, "0"],
-  ] as const;
+  const configs = new Map<string, object>([["assistant", config]]);
+  const agentRow = (id: string) =>
+    [
+      ["tenant_id", TEXT, "default"],
+      ["id", TEXT, id],
+      ["name", TEXT, id === "assistant" ? "Assistant" : id],
+      ["description", TEXT, "answers"],
+      ["version", INT4, "1"],
+      ["config", JSONB, JSON.stringify(configs.get(id))],
+      ["updated_at_ms", FLOAT8, "0"],
+    ] as const;
   const tenantRow = [
     ["id", TEXT, "default"],
     ["name", TEXT, "Default"],
@@ -67,7 +71,10 @@ export async function startFakeNeon(): Promise<FakeNeon> {
     if (query.includes("api_keys"))
       return [keyRows.get(params[0] ?? "") ?? []].filter((row) => row.length > 0);
     if (query.includes("FROM tenants")) return params[0] === "default" ? [tenantRow] : [];
-    if (query.includes("FROM agents")) return (params[1] ?? "assistant") === "assistant" ? [agentRow] : [];
+    if (query.includes("FROM agents")) {
+      const ids = params[1] === undefined ? [...configs.keys()] : [params[1]];
+      return ids.filter((id) => configs.has(id)).map(agentRow);
+    }
     return [[["one", INT4, "1"]] as const];
   };
   const server = createServer(async (request, response) => {
@@ -90,6 +97,7 @@ export async function startFakeNeon(): Promise<FakeNeon> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/sql`,
     apiKey,
     addKey,
+    addAgent: (id, agentConfig) => configs.set(id, agentConfig),
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
