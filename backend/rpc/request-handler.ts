@@ -56,7 +56,7 @@ export interface RequestHandlerOptions {
   now: () => number;
   /** Monotonic, milliseconds. */
   monotonicNow: () => number;
-  /** After which an open call's credential is verified again, milliseconds. Default: 20 s. */
+  /** After which an open call's credential is verified again, milliseconds. Default: 10 s. */
   verifyAgainMs?: number;
 }
 

@@ -202,3 +202,31 @@ describe.each(POSTS)("POST %s", (path) => {
     expect(methodsCalled()).toEqual(["processMessage"]);
   });
 });
+
+describe("streams in workerd whose key is revoked", () => {
+  it("end with an error within 60 s, by the directory's own word, and nothing is cut before", async () => {
+    const { apiKey, revoke } = await neon.addKey();
+    backend.script.streamReply = async function* (message, { signal }) {
+      for await (const event of streamOf(message, ["hel"])) if (event.sequence < 3) yield event;
+      await untilAborted(signal);
+    };
+    const headers = {
+      authorization: `Bearer ${apiKey}`,
+      accept: "text/event-stream",
+      "parley-timeout-ms": "100000",
+    };
+    const answers = await Promise.all([
+      post(POSTS[0], { ...COMPLETION, stream: true }, headers),
+      post(POSTS[1], MESSAGE, headers),
+    ]);
+    const openedAtMs = performance.now();
+    const texts = answers.map((answer) => answer.text());
+    revoke();
+    const [completion, events] = await Promise.all(texts);
+    // The first checks go by what was known when the streams began.
+    expect(performance.now() - openedAtMs).toBeGreaterThan(9_000);
+    expect(performance.now() - openedAtMs).toBeLessThan(60_000);
+    expect(completion).toContain("invalid_api_key");
+    expect(events).toMatch(/event: error\ndata: .*unauthenticated/);
+  }, 90_000);
+});
