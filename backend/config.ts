@@ -21,6 +21,7 @@ const environmentSchema = z
     EDGE_URL: optional(z.url({ protocol: /^https?$/ })),
     EMBEDDING_MODEL: optional(z.string().regex(EMBEDDING_MODEL_PATTERN)),
     GRPC_REFLECTION: withDefault(flag, "true"),
+    LIMITS_ENABLED: withDefault(flag, "true"),
     LOG_LEVEL: withDefault(z.enum(["debug", "info", "warn", "error", "silent"]), "info"),
     MESSAGE_BYTES_MAX: withDefault(positive, "8388608"),
     MILVUS_ADDRESS: optional(z.string().regex(/^(?:https?:\/\/)?[^\s/]+$/, "expected host:port")),

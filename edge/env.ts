@@ -42,6 +42,8 @@ export interface EdgeConfig {
   readonly databaseUrl: string;
   /** Where a local Neon SQL-over-HTTP endpoint answers; undefined for Neon itself. */
   readonly databaseEndpoint: string | undefined;
+  /** Whether callers are limited. */
+  readonly limitsEnabled: boolean;
   /** Upstash Redis, for limits; undefined when they are counted by Durable Objects. */
   readonly upstash: { readonly url: string; readonly token: string } | undefined;
   /** How callers' JWTs are verified; undefined where none is taken. */
@@ -94,6 +96,7 @@ const schema = z
       REQUEST_TIMEOUT_MS_LIMIT,
       REQUEST_TIMEOUT_MS_DEFAULT,
     ),
+    LIMITS_ENABLED: z.preprocess(emptyAsUnset, z.enum(["true", "false"]).default("true")),
     UPSTASH_REDIS_REST_URL: z.preprocess(emptyAsUnset, z.url({ protocol: /^https?$/ }).optional()),
     UPSTASH_REDIS_REST_TOKEN: z.preprocess(emptyAsUnset, z.string().optional()),
     CLIENT_ADDRESS_HEADER: z.preprocess(
@@ -145,6 +148,10 @@ export const EDGE_VARIABLES = {
     expectation: `unset (${REQUEST_TIMEOUT_MS_DEFAULT}), or a whole number from ${REQUEST_TIMEOUT_MS_MIN} to ${REQUEST_TIMEOUT_MS_LIMIT}`,
     effect: "the time a request may take, milliseconds",
   },
+  LIMITS_ENABLED: {
+    expectation: "unset (true), true or false",
+    effect: "whether requests and tokens are limited",
+  },
   UPSTASH_REDIS_REST_URL: {
     expectation: "unset, or the http or https URL of an Upstash Redis database",
     effect: "where limits are counted instead of in Durable Objects",
@@ -195,6 +202,7 @@ export function readEdgeConfig(env: object): EdgeConfig {
     backendTokenSecret: values.BACKEND_TOKEN_SECRET,
     databaseUrl: values.DATABASE_URL,
     databaseEndpoint: values.DATABASE_ENDPOINT,
+    limitsEnabled: values.LIMITS_ENABLED === "true",
     upstash: upstashOf(values.UPSTASH_REDIS_REST_URL, values.UPSTASH_REDIS_REST_TOKEN),
     jwt: jwt.settings,
     allowedOrigins: Object.freeze(values.ALLOWED_ORIGINS),

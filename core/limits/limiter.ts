@@ -20,7 +20,7 @@ export interface Decision {
 }
 
 /** Which limiter: where its counts are. */
-export type LimiterName = "upstash" | "durable-object" | "memory";
+export type LimiterName = "upstash" | "durable-object" | "memory" | "none";
 
 /** Keeps work going after the answer, where the platform needs to be told: `waitUntil` of a Worker. */
 export type InBackground = (work: Promise<unknown>) => void;

@@ -5,6 +5,7 @@
 import { composeLimiter } from "../../core/limits/compose-limiter.ts";
 import type { LimiterEvent, ProbedLimiter } from "../../core/limits/fallback-limiter.ts";
 import type { Limiter } from "../../core/limits/limiter.ts";
+import { NoLimiter } from "../../core/limits/no-limiter.ts";
 import { UpstashLimiter } from "../../core/limits/upstash-limiter.ts";
 import type { EdgeConfig } from "../env.ts";
 import { jsonLine } from "../http/json-line.ts";
@@ -16,6 +17,7 @@ export function createEdgeLimiter(
   env: object,
   writeLine: (line: string) => void,
 ): Limiter {
+  if (!config.limitsEnabled) return new NoLimiter();
   const limiters: ProbedLimiter[] = [];
   if (config.upstash) limiters.push(new UpstashLimiter({ ...config.upstash, now: Date.now }));
   if ("LIMITER" in env) limiters.push(new DurableObjectLimiter(env.LIMITER as LimiterNamespace));

@@ -38,14 +38,15 @@ const streamedMs = quick ? 1_000 : 3_000;
 
 const mock = fork(fileURLToPath(new URL("mock-provider.ts", import.meta.url)));
 const [{ url: mockUrl }] = (await once(mock, "message")) as [{ url: string }];
-const gateway = await startGateway({
-  environment: {
-    OPENAI_BASE_URL: mockUrl,
-    OPENAI_API_KEY: "bench",
-    OPENAI_MODEL: MOCK_MODEL,
-    LOG_LEVEL: "warn",
-  },
-});
+const environment = {
+  OPENAI_BASE_URL: mockUrl,
+  OPENAI_API_KEY: "bench",
+  OPENAI_MODEL: MOCK_MODEL,
+  LOG_LEVEL: "warn",
+};
+const gateway = await startGateway({ environment });
+/** The same without limits: what they cost is the difference. */
+const unlimited = await startGateway({ environment: { ...environment, LIMITS_ENABLED: "false" } });
 
 /** Limits stay on, and high enough that nobody meets them. */
 const LIMITS = { requestsPerMinute: 1_000_000, tokensPerMinute: 1e9, tenantTokensPerMinute: 1e9 };
@@ -56,14 +57,13 @@ const keys = await makeKeys(gateway.database, KEYS);
 
 try {
   // Compilers first: a path that has run a hundred times takes several times as long as one that has run thousands.
-  const warmUp = edgeTarget(gateway.url, [gateway.key], WARM_UP_CONNECTIONS);
-  await runLoad(warmUp.whole, {
-    connections: WARM_UP_CONNECTIONS,
-    durationMs: 2 * durationMs,
-    requestsMax: REQUESTS_MAX,
-  });
-  await runLoad(warmUp.streamed, { connections: WARM_UP_CONNECTIONS, durationMs, requestsMax: REQUESTS_MAX });
-  await warmUp.close();
+  for (const { url, key } of [unlimited, gateway]) {
+    const warmUp = edgeTarget(url, [key], WARM_UP_CONNECTIONS);
+    const load = { connections: WARM_UP_CONNECTIONS, requestsMax: REQUESTS_MAX };
+    await runLoad(warmUp.whole, { ...load, durationMs: 2 * durationMs });
+    await runLoad(warmUp.streamed, { ...load, durationMs });
+    await warmUp.close();
+  }
   // Every key once: the row of many keys is about keys that are known, not about their first use.
   const everyKey = edgeTarget(gateway.url, keys, WARM_UP_CONNECTIONS);
   const firstUses = await runLoad(everyKey.whole, {
@@ -79,6 +79,7 @@ try {
       directTarget(mockUrl, MOCK_MODEL, connections),
       backendTarget(gateway.backendUrl, gateway.key, connections),
       edgeTarget(gateway.url, [gateway.key], connections),
+      { ...edgeTarget(unlimited.url, [unlimited.key], connections), name: "edge, limits off" },
       { ...edgeTarget(gateway.url, keys, connections), name: `edge, ${KEYS} keys` },
     ];
     for (const target of targets) {
@@ -103,7 +104,9 @@ try {
     `first use of each of ${KEYS} keys: p50 ${firstUses.p50Ms.toFixed(1)}, p99 ${firstUses.p99Ms.toFixed(1)} ms`,
   );
 } finally {
-  await gateway.stop();
-  gateway.remove();
+  for (const started of [gateway, unlimited]) {
+    await started.stop();
+    started.remove();
+  }
   mock.disconnect();
 }
