@@ -3,6 +3,7 @@
  * what is indexed, found, quoted and cited.
  */
 import { createHash } from "node:crypto";
+import { estimateTextTokens, TokenCounter } from "./estimate-text-tokens.ts";
 
 /** A value of a document's metadata; lists and objects cannot be filtered by, so there are none. */
 export type MetadataValue = string | number | boolean;
@@ -11,6 +12,10 @@ export type MetadataValue = string | number | boolean;
 export const METADATA_FIELDS_MAX = 64;
 /** Longest text of a chunk, UTF-16 code units: several times what ingestion makes, and what every engine can hold. */
 export const CHUNK_CHARACTERS_MAX = 20_000;
+
+/** Of title and headings before a chunk's text: with the longest chunk, 400 tokens, what a model of 512 takes. */
+export const PATH_TOKENS_MAX = 100;
+const PATH_SEPARATOR = " › ";
 
 /** What the owner says of a document, at most {@link METADATA_FIELDS_MAX} fields; every chunk of it has the same. */
 export type Metadata = Readonly<Record<string, MetadataValue>>;
@@ -58,9 +63,28 @@ export function hashContent(text: string): string {
 
 /**
  * What of a chunk is embedded and searched: the text under its path, because a piece out of the middle of a document
- * rarely says what it is about.
+ * rarely says what it is about. Of a path longer than {@link PATH_TOKENS_MAX} the title and the inmost headings are left.
  */
 export function embeddedText({ title, headings, text }: Pick<Chunk, "title" | "headings" | "text">): string {
   const path = [title, ...headings].filter((heading, at, all) => heading !== "" && heading !== all[at - 1]);
-  return path.length === 0 ? text : `${path.join(" › ")}\n\n${text}`;
+  while (path.length > 2 && estimateTextTokens(path.join(PATH_SEPARATOR)) > PATH_TOKENS_MAX)
+    path.splice(1, 1);
+  if (path.length === 0) return text;
+  return `${cutToTokens(path, PATH_TOKENS_MAX)}\n\n${text}`;
+}
+
+/** A path that is too long still gives each of its parts the same share. */
+function cutToTokens(path: readonly string[], tokensMax: number): string {
+  const whole = path.join(PATH_SEPARATOR);
+  if (estimateTextTokens(whole) <= tokensMax) return whole;
+  return path.map((part) => cutPart(part, Math.floor(tokensMax / path.length) - 2)).join(PATH_SEPARATOR);
+}
+
+function cutPart(part: string, tokensMax: number): string {
+  const counter = new TokenCounter();
+  for (let position = 0; position < part.length; position++) {
+    counter.add(part.charCodeAt(position));
+    if (counter.tokens > tokensMax) return `${part.slice(0, position).toWellFormed().trimEnd()}…`;
+  }
+  return part;
 }

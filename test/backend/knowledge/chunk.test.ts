@@ -1,6 +1,7 @@
 /** What identifies a chunk, and what of it is searched. */
 import { describe, expect, it } from "vitest";
-import { chunkId, embeddedText, hashContent } from "../../../backend/knowledge/chunk.ts";
+import { chunkId, embeddedText, hashContent, PATH_TOKENS_MAX } from "../../../backend/knowledge/chunk.ts";
+import { estimateTextTokens } from "../../../backend/knowledge/estimate-text-tokens.ts";
 
 describe("a chunk's id", () => {
   it("is the same for the same piece at the same place, and differs as soon as one of them does", () => {
@@ -23,5 +24,20 @@ describe("what is embedded", () => {
       "Manual › Setup › Linux\n\nRun it.",
     );
     expect(embeddedText({ title: "", headings: [], text: "Run it." })).toBe("Run it.");
+  });
+
+  it("has of a long path the title and the inmost headings, and never more than its share of tokens", () => {
+    const headings = ["outer", "middle", "inmost"].map((word) =>
+      `${word} ${"of many words ".repeat(13)}`.trim(),
+    );
+    const [path] = embeddedText({ title: "Manual", headings, text: "Run it." }).split("\n\n");
+    expect(path).toMatch(/^Manual › middle .* › inmost /);
+    for (const part of ["words ".repeat(33), "知識".repeat(100), "🦙".repeat(100)]) {
+      const all = { title: part, headings: [part, `${part}!`, `${part}?`], text: "Run it." };
+      const [cut = "", text] = embeddedText(all).split("\n\n");
+      expect(estimateTextTokens(cut)).toBeLessThanOrEqual(PATH_TOKENS_MAX);
+      expect(cut.isWellFormed()).toBe(true);
+      expect([cut.length > 20, text]).toEqual([true, "Run it."]);
+    }
   });
 });
