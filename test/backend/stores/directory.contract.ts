@@ -3,6 +3,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { readMigrations } from "../../../backend/stores/migrate.ts";
 import { seedDevelopmentKey, seedDirectory } from "../../../backend/stores/seed.ts";
 import { parseApiKey, verifyApiKey } from "../../../core/auth/api-key.ts";
 import { SCOPES } from "../../../core/auth/principal.ts";
@@ -15,7 +16,7 @@ export function directoryContract(client: () => SqlClient): void {
   const invalid: InvalidAgent[] = [];
   const directory = () => new SqlDirectory(client(), (agent) => invalid.push(agent));
   const wipe = async () => {
-    for (const table of ["messages", "agents", "api_keys", "tenants"]) {
+    for (const table of ["messages", "agent_versions", "agents", "api_keys", "tenants"]) {
       await client().query(`DELETE FROM ${table}`, []);
     }
   };
@@ -131,6 +132,25 @@ export function directoryContract(client: () => SqlClient): void {
         models: [{ provider: "builtin", model: "extractive" }],
         knowledge: { collection: "parley-docs" },
       });
+    });
+
+    it("gives the guide of an older version its new preset reply, unless an operator has changed it", async () => {
+      const migration = (await readMigrations()).find(({ version }) => version === "0012_guide_preset");
+      const old =
+        "Parley's documents do not tell. Please ask in other words, or look into the folder `docs` yourself.";
+      await seedDirectory(client());
+      const fresh = (await directory().listAgents("default"))[2];
+      for (const [presetReply, isChanged] of [
+        [old, true],
+        ["Ask Ann.", false],
+      ] as const) {
+        const set = "UPDATE agents SET version = 1, config = config || $1::jsonb WHERE id = 'guide'";
+        await client().query(set, [JSON.stringify({ presetReply })]);
+        await client().query(migration?.sql ?? "", []);
+        const guide = (await directory().listAgents("default"))[2];
+        expect(guide?.config).toMatchObject(isChanged ? (fresh?.config ?? {}) : { presetReply });
+        expect(guide?.version).toBe(isChanged ? 2 : 1);
+      }
     });
 
     it("leaves alone what an operator changed or deleted", async () => {
