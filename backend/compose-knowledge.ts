@@ -18,6 +18,8 @@ import { syncProjectDocuments } from "./knowledge/sync-project-documents.ts";
 import { createTakeStep } from "./knowledge/take-step.ts";
 import type { VectorIndex } from "./knowledge/vector-index.ts";
 import { EmbeddingModels } from "./llm/embedding-models.ts";
+import { createQuestionEmbedder } from "./llm/question-embedder.ts";
+import { SqlCollectionRevisions } from "./stores/sql-collection-revisions.ts";
 import { SqlCollectionStore } from "./stores/sql-collection-store.ts";
 import type { SqlDatabase } from "./stores/sql-database.ts";
 import { SqlDocumentStore } from "./stores/sql-document-store.ts";
@@ -63,10 +65,11 @@ export function composeKnowledge(
 ) {
   const { index, close: closeIndex } = createIndex(config, database, logger);
   const queue = new SqlIngestionQueue(database);
+  const revisions = new SqlCollectionRevisions(database);
   const parts = composeIngestion(config, database, { wake: () => runner.wake(), awaitMs });
   const runner = new IngestionRunner({
     queue,
-    take: createTakeStep({ ...parts, queue, index }),
+    take: createTakeStep({ ...parts, queue, revisions, index }),
     tidy: (signal) =>
       rebuildOutdated(
         { ...parts, queue, onRebuild: (rebuild) => logger.info(rebuild, "a collection is built anew") },
@@ -83,10 +86,17 @@ export function composeKnowledge(
     findModel: (id) => parts.models.find(id),
     onFailure: (what, error) => logger.warn({ err: error }, `knowledge: the ${what} does not answer`),
   });
+  const embedQuestion = createQuestionEmbedder({
+    ...{ models: parts.models, now, random: Math.random },
+    onFailure: (error) =>
+      logger.warn({ err: error }, "the semantic cache: the embedding model does not answer"),
+  });
   const stopping = new AbortController();
   return {
     index,
     search,
+    revisions,
+    embedQuestion,
     runner,
     ingestion: parts.ingestion,
     /** Begins with the work that waits, and brings the project's documents up to date in the background. */

@@ -3,11 +3,10 @@
  * and breakers: when the index is slow or gone there are no passages, quickly; without the embedding model, words
  * alone.
  */
-import { abortable } from "../../core/directory/abortable.ts";
 import { LruMap } from "../../core/directory/lru-map.ts";
-import { ParleyError } from "../../core/errors/parley-error.ts";
 import { CircuitBreaker } from "../llm/circuit-breaker.ts";
 import type { EmbeddingModel } from "../llm/embedding-model.ts";
+import { guardedCall } from "../llm/guarded-call.ts";
 import type { Collection, CollectionStore } from "./collection-store.ts";
 import { type FusedCandidate, fuseCandidates } from "./fuse-candidates.ts";
 import { distinct } from "./near-duplicates.ts";
@@ -53,7 +52,7 @@ export class KnowledgeSearch implements PassageRetriever {
   }
 
   async retrieve(query: PassageQuery, signal: AbortSignal): Promise<Retrieval> {
-    const retrieval = await guarded(
+    const retrieval = await guardedCall(
       this.#indexBreaker,
       signal,
       this.#options.timeoutMs ?? SEARCH_TIMEOUT_MS,
@@ -105,37 +104,10 @@ export class KnowledgeSearch implements PassageRetriever {
       breaker = new CircuitBreaker(this.#options);
       this.#modelBreakers.set(modelId, breaker);
     }
-    return guarded(breaker, signal, EMBEDDING_TIMEOUT_MS, {
+    return guardedCall(breaker, signal, EMBEDDING_TIMEOUT_MS, {
       run: async (limited) => (await model.embed([text], limited))[0],
       onFailure: (error) => this.#options.onFailure("embedding model", error),
     });
-  }
-}
-
-/** What `run` gives; undefined when the breaker is open, when it takes too long or fails. Throws the signal's reason. */
-async function guarded<T>(
-  breaker: CircuitBreaker,
-  signal: AbortSignal,
-  timeoutMs: number,
-  { run, onFailure }: { run: (signal: AbortSignal) => Promise<T>; onFailure: (error: unknown) => void },
-): Promise<T | undefined> {
-  signal.throwIfAborted();
-  const permit = breaker.enter();
-  if (!permit) return undefined;
-  const limited = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-  try {
-    const result = await abortable(run(limited), limited);
-    permit.succeeded();
-    return result;
-  } catch (error) {
-    if (signal.aborted) {
-      permit.released();
-      throw signal.reason;
-    }
-    if (error instanceof ParleyError && error.code === "invalid_argument") permit.released();
-    else permit.failed({});
-    onFailure(error);
-    return undefined;
   }
 }
 

@@ -3,6 +3,7 @@ import { ParleyError } from "../../core/errors/parley-error.ts";
 import type { EmbeddingModels } from "../llm/embedding-models.ts";
 import type { SqlDocumentStore } from "../stores/sql-document-store.ts";
 import type { DocumentOutcome, SqlIngestionQueue } from "../stores/sql-ingestion-queue.ts";
+import type { CollectionRevisions } from "./collection-revisions.ts";
 import type { Collection, CollectionStore, Generation } from "./collection-store.ts";
 import type { DocumentReader } from "./document-reader.ts";
 import { type IndexingParts, indexChunks, makeChunks } from "./index-document.ts";
@@ -14,6 +15,7 @@ export interface StepParts {
   readonly documents: SqlDocumentStore;
   readonly queue: SqlIngestionQueue;
   readonly collections: CollectionStore;
+  readonly revisions: Pick<CollectionRevisions, "changed">;
   readonly index: VectorIndex;
   readonly models: EmbeddingModels;
   readonly reader: DocumentReader;
@@ -32,11 +34,29 @@ export function createTakeStep(parts: StepParts) {
     signal: AbortSignal,
     onProgress: () => Promise<void>,
   ): Promise<StepOutcome> {
-    if (step.kind === "index") return indexStep(parts, step, signal, onProgress);
-    if (step.kind === "remove") return removeStep(parts, step, signal);
-    if (step.kind === "activate") return activateStep(parts, step, signal);
-    return dropStep(parts, step, signal);
+    const outcome = await take(parts, step, signal, onProgress);
+    // Before the step is over: one that ends in between is taken again, and says so then.
+    if (outcome.state !== "superseded") await parts.revisions.changed(step.tenantId, step.collection, signal);
+    return outcome;
   };
+}
+
+function take(
+  parts: StepParts,
+  step: IngestionStep,
+  signal: AbortSignal,
+  onProgress: () => Promise<void>,
+): Promise<StepOutcome> {
+  switch (step.kind) {
+    case "index":
+      return indexStep(parts, step, signal, onProgress);
+    case "remove":
+      return removeStep(parts, step, signal);
+    case "activate":
+      return activateStep(parts, step, signal);
+    case "drop":
+      return dropStep(parts, step, signal);
+  }
 }
 
 /** With an embedding model that cannot be asked, what is searched gets the words at once and the rest later. */

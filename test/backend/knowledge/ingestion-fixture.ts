@@ -1,8 +1,5 @@
 /** Ingestion on a real database and index, with an embedding model that can be made to fail. */
 import { randomUUID } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { DocumentInput } from "../../../backend/knowledge/document-input.ts";
 import { DocumentReader } from "../../../backend/knowledge/document-reader.ts";
 import { Ingestion } from "../../../backend/knowledge/ingestion.ts";
@@ -12,8 +9,9 @@ import { rebuildOutdated } from "../../../backend/knowledge/rebuild.ts";
 import { createTakeStep } from "../../../backend/knowledge/take-step.ts";
 import { EmbeddingModels } from "../../../backend/llm/embedding-models.ts";
 import { migrate, readMigrations } from "../../../backend/stores/migrate.ts";
-import { PgliteSqlClient } from "../../../backend/stores/pglite-sql-client.ts";
+import { SqlCollectionRevisions } from "../../../backend/stores/sql-collection-revisions.ts";
 import { SqlCollectionStore } from "../../../backend/stores/sql-collection-store.ts";
+import type { SqlDatabase } from "../../../backend/stores/sql-database.ts";
 import { SqlDocumentStore } from "../../../backend/stores/sql-document-store.ts";
 import { SqlIngestionQueue } from "../../../backend/stores/sql-ingestion-queue.ts";
 import type { Actor } from "../../../core/administration/actor.ts";
@@ -41,13 +39,8 @@ export interface EmbeddingServer {
   charactersMax: number;
 }
 
-/** A database of its own. */
-export async function openFixture() {
-  const folder = mkdtempSync(join(tmpdir(), "parley-ingestion-"));
-  const database = await PgliteSqlClient.open({
-    dataDirectory: join(folder, "postgres"),
-    onEvent: () => undefined,
-  });
+/** Brings an empty database to this version; {@link openFixture}'s `close` closes it. */
+export async function openFixture(database: SqlDatabase) {
   await migrate(database, await readMigrations());
   const index = new PostgresVectorIndex({
     database,
@@ -61,7 +54,9 @@ export async function openFixture() {
     index,
     server,
     reader,
-    backend: (embeddingModel?: string) => createBackend({ database, index, server, reader, embeddingModel }),
+    /** @param awaitMs how long requests wait for their steps: a busy machine takes its time */
+    backend: (embeddingModel?: string, awaitMs = 20_000) =>
+      createBackend({ database, index, server, reader, embeddingModel, awaitMs }),
     async count(table: string, where = "true"): Promise<number> {
       const [row] = await database.query<{ n: number }>(
         `SELECT count(*)::int AS n FROM ${table} WHERE ${where}`,
@@ -72,21 +67,21 @@ export async function openFixture() {
     async close() {
       await reader.close();
       await database.close();
-      rmSync(folder, { recursive: true, force: true });
     },
   };
 }
 
 interface BackendParts {
-  database: PgliteSqlClient;
+  database: SqlDatabase;
   index: PostgresVectorIndex;
   server: EmbeddingServer;
   reader: DocumentReader;
   embeddingModel: string | undefined;
+  awaitMs: number;
 }
 
 /** What one backend has of ingestion; its runner is not started. */
-function createBackend({ database, index, server, reader, embeddingModel }: BackendParts) {
+function createBackend({ database, index, server, reader, embeddingModel, awaitMs }: BackendParts) {
   const models = new EmbeddingModels({
     config: { openai: { baseUrl: "http://embeddings.test/v1" }, ollama: { host: "http://127.0.0.1:9" } },
     embeddingModel,
@@ -98,7 +93,8 @@ function createBackend({ database, index, server, reader, embeddingModel }: Back
   const makeId = () => randomUUID();
   const failures: unknown[] = [];
   const taken: string[] = [];
-  const take = createTakeStep({ documents, queue, collections, index, models, reader, makeId });
+  const revisions = new SqlCollectionRevisions(database);
+  const take = createTakeStep({ documents, queue, collections, revisions, index, models, reader, makeId });
   const runner = new IngestionRunner({
     queue,
     take: (step, signal, onProgress) => {
@@ -117,8 +113,9 @@ function createBackend({ database, index, server, reader, embeddingModel }: Back
     reader,
     makeId,
     wake: () => runner.wake(),
+    awaitMs,
   });
-  return { ingestion, runner, queue, documents, collections, models, failures, taken };
+  return { ingestion, runner, queue, documents, collections, revisions, models, failures, taken };
 }
 
 /** Answers as an OpenAI-compatible server does. */
