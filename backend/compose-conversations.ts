@@ -6,15 +6,19 @@ import type { Logger } from "pino";
 import type { SqlClient } from "../core/directory/sql-client.ts";
 import { ParleyError } from "../core/errors/parley-error.ts";
 import type { MessageLog } from "../core/log/message-log.ts";
-import type { AnswerCache } from "./agents/answer-cache.ts";
+import type { CachedAgentDependencies } from "./agents/cached-agent.ts";
 import { ConversationSummarizer } from "./agents/conversation-summarizer.ts";
 import type { ModelAgentDependencies } from "./agents/model-agent.ts";
+import { SimilarAnswers } from "./agents/similar-answers.ts";
+import type { QuestionEmbedder } from "./llm/question-embedder.ts";
 import { DurableConversationMemory } from "./stores/durable-conversation-memory.ts";
 import { MemoryAnswerCache } from "./stores/memory-answer-cache.ts";
 import { MemoryConversationStore } from "./stores/memory-conversation-store.ts";
+import { MemoryQuestionIndex } from "./stores/memory-question-index.ts";
 import { RedisAnswerCache } from "./stores/redis-answer-cache.ts";
 import type { RedisConnection } from "./stores/redis-connection.ts";
 import { RedisConversationStore } from "./stores/redis-conversation-store.ts";
+import { RedisQuestionIndex } from "./stores/redis-question-index.ts";
 import { SqlConversationLog } from "./stores/sql-conversation-log.ts";
 import { summaryEntry } from "./tasks/log-attempt.ts";
 
@@ -64,6 +68,12 @@ export function composeConversations({ client, redis, models, log, logger, now }
 }
 
 /** Answers that may be given again: in Redis for all backends, else in this process. */
-export function composeAnswerCache(redis: RedisConnection | undefined, now: () => number): AnswerCache {
-  return redis ? new RedisAnswerCache(redis) : new MemoryAnswerCache(now);
+export function composeAnswerCache(
+  redis: RedisConnection | undefined,
+  embed: QuestionEmbedder,
+  now: () => number,
+): Pick<CachedAgentDependencies, "cache" | "similar"> {
+  const cache = redis ? new RedisAnswerCache(redis) : new MemoryAnswerCache(now);
+  const index = redis ? new RedisQuestionIndex(redis) : new MemoryQuestionIndex();
+  return { cache, similar: new SimilarAnswers({ index, cache, embed }) };
 }

@@ -100,7 +100,8 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
     run: createRunTurn({
       runners: createAgentRunners({
         ...models,
-        cache: composeAnswerCache(redis, monotonicNow),
+        ...composeAnswerCache(redis, knowledge.embedQuestion, monotonicNow),
+        revisions: knowledge.revisions,
         peers: createPeerAgent({
           edgeUrl: config.EDGE_URL,
           tokenSecret: config.BACKEND_TOKEN_SECRET,

@@ -40,6 +40,8 @@ export interface AnswerRecord {
   inputTokens?: number;
   outputTokens?: number;
   usageEstimated?: boolean;
+  /** Given before, to the same question or to one that means nearly the same. For the process's own log. */
+  cached?: "exact" | "semantic";
 }
 
 /** One event of an answer in the making. */

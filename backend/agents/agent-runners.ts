@@ -1,8 +1,7 @@
 /** Finds who answers for an agent, by the kind of its configuration. */
 import type { Agent } from "../../core/directory/agent.ts";
 import type { AgentRunner } from "./agent-runner.ts";
-import type { AnswerCache } from "./answer-cache.ts";
-import { type AnswerFlights, createCachedAgent } from "./cached-agent.ts";
+import { type AnswerFlights, type CachedAgentDependencies, createCachedAgent } from "./cached-agent.ts";
 import { createEchoAgent } from "./echo-agent.ts";
 import { createModelAgent, type ModelAgentDependencies } from "./model-agent.ts";
 
@@ -10,11 +9,11 @@ import { createModelAgent, type ModelAgentDependencies } from "./model-agent.ts"
 export type AgentRunners = (agent: Agent) => AgentRunner;
 
 /** What runners work with. */
-export type AgentDependencies = ModelAgentDependencies & {
-  readonly cache: AnswerCache;
-  /** Answers for every agent that connects by itself. */
-  readonly peers: AgentRunner;
-};
+export type AgentDependencies = ModelAgentDependencies &
+  Omit<CachedAgentDependencies, "flights" | "registry"> & {
+    /** Answers for every agent that connects by itself. */
+    readonly peers: AgentRunner;
+  };
 
 /** Runners for every kind of agent that the backend answers for. */
 export function createAgentRunners(dependencies: AgentDependencies): AgentRunners {

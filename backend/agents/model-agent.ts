@@ -204,5 +204,5 @@ function finish(answer: Answer, findings: KnowledgeFindings | undefined) {
 
 /** A word for the caller: whether passages were found, and if not, why. */
 function knowledgeStateOf({ passages, state }: KnowledgeFindings): string {
-  return passages.length === 0 && state !== "unavailable" ? "nothing-relevant" : state;
+  return passages.length === 0 && state === "complete" ? "nothing-relevant" : state;
 }

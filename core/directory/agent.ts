@@ -27,6 +27,10 @@ const HEDGE_AFTER_MS_MAX = 60_000;
 /** Longer than anybody waits for an answer. */
 const PEER_MESSAGE_TTL_SECONDS_MAX = 7 * 86_400;
 
+/** Below it, questions on the same subject pass for the same question with every embedding model. */
+const CACHE_THRESHOLD_MIN = 0.7;
+
+const ttlSeconds = z.int().min(1).max(CACHE_TTL_SECONDS_MAX);
 const timeoutMs = z.int().min(100).max(TIMEOUT_MS_MAX);
 
 /**
@@ -85,8 +89,15 @@ export const agentConfigSchema = z.discriminatedUnion("kind", [
     /** When an answer is given again. */
     cache: z
       .strictObject({
-        /** To the same question, asked without a conversation, for so long; also after knowledge has changed. */
-        exact: z.strictObject({ ttlSeconds: z.int().min(1).max(CACHE_TTL_SECONDS_MAX) }),
+        /** To the same question, asked without a conversation, for so long at most. */
+        exact: z.strictObject({ ttlSeconds }).optional(),
+        /** Also to a question whose embedding has at least this cosine with that of the one that was answered. */
+        semantic: z
+          .strictObject({ threshold: z.number().min(CACHE_THRESHOLD_MIN).max(1), ttlSeconds })
+          .optional(),
+      })
+      .refine(({ exact, semantic }) => exact !== undefined || semantic !== undefined, {
+        error: "give `exact`, `semantic` or both",
       })
       .optional(),
     /** How it answers on the OpenAI-compatible surface, whose streams cannot take back what they have sent. */

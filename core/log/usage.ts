@@ -42,6 +42,8 @@ export interface UsageRow {
   /** Replies given, the degraded ones among them. */
   readonly replies: number;
   readonly degraded: number;
+  /** Of the replies, those given again from a cache, at no cost. */
+  readonly cached: number;
   /** Turns that ended with an error, or were canceled. */
   readonly errors: number;
   /** Of the replies, as providers counted them. */
@@ -80,7 +82,7 @@ const NOT_CALLED = "('circuit-open', 'host-busy')";
 /** Every row of both tables within the time, with the columns that are counted. */
 const FACTS = `
   SELECT created_at, model, key_id, role, degraded, error_code, input_tokens, output_tokens,
-         coalesce(usage_estimated, false) AS estimated,
+         coalesce(usage_estimated, false) AS estimated, metadata -> 'cached' IS NOT NULL AS cached,
          CASE role WHEN 'user' THEN receiver_id ELSE sender_id END AS agent_id
     FROM messages
    WHERE tenant_id = $1 AND created_at >= to_timestamp($2::float8 / 1000)
@@ -88,7 +90,7 @@ const FACTS = `
   UNION ALL
   SELECT created_at, model, key_id,
          CASE WHEN outcome IN ${ABANDONED} THEN 'abandoned' WHEN outcome = 'answered' THEN purpose ELSE 'attempt' END,
-         NULL, NULL, input_tokens, output_tokens, false, agent_id
+         NULL, NULL, input_tokens, output_tokens, false, false, agent_id
     FROM model_attempts
    WHERE tenant_id = $1 AND created_at >= to_timestamp($2::float8 / 1000)
      AND created_at < to_timestamp($3::float8 / 1000)
@@ -99,6 +101,7 @@ const COUNTS = `
   (count(*) FILTER (WHERE role = 'user'))::float8 AS messages,
   (count(*) FILTER (WHERE role = 'agent' AND error_code IS NULL))::float8 AS replies,
   (count(*) FILTER (WHERE role = 'agent' AND degraded IS NOT NULL))::float8 AS degraded,
+  (count(*) FILTER (WHERE role = 'agent' AND cached))::float8 AS cached,
   (count(*) FILTER (WHERE role = 'agent' AND error_code IS NOT NULL))::float8 AS errors,
   ${sum("input_tokens", "role = 'agent' AND NOT estimated")} AS "inputTokens",
   ${sum("output_tokens", "role = 'agent' AND NOT estimated")} AS "outputTokens",

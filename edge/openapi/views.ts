@@ -97,6 +97,7 @@ const usageRowSchema = z.object({
   messages: count,
   replies: count,
   degraded: count,
+  cached: count,
   errors: count,
   inputTokens: count,
   outputTokens: count,

@@ -1,92 +1,11 @@
 /** Answers that are given again: to whom, when, at what cost, and never when they should not be. */
 import { create } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
-import type { AgentEvent, AgentRunner, AgentTurn } from "../../../backend/agents/agent-runner.ts";
-import { createCachedAgent } from "../../../backend/agents/cached-agent.ts";
-import { MemoryAnswerCache } from "../../../backend/stores/memory-answer-cache.ts";
-import { type Agent, agentConfigSchema, type ModelAgentConfig } from "../../../core/directory/agent.ts";
+import type { AgentTurn } from "../../../backend/agents/agent-runner.ts";
 import { ParleyError } from "../../../core/errors/parley-error.ts";
 import { textContent } from "../../../core/messages/envelope.ts";
-import { Deadline } from "../../../core/resilience/deadline.ts";
-import { type Part, PartSchema } from "../../../proto/gen/lf/a2a/v1/a2a_pb.js";
-
-const config = agentConfigSchema.parse({
-  kind: "model",
-  models: [{ provider: "openai", model: "m" }],
-  cache: { exact: { ttlSeconds: 60 } },
-}) as ModelAgentConfig;
-const textPart = (text: string): Part => create(PartSchema, { content: { case: "text", value: text } });
-
-type Finish = Extract<AgentEvent, { type: "finish" }>;
-const answers = (text: string, more: object = {}, record: object = {}): Finish => ({
-  type: "finish",
-  parts: [textPart(text)],
-  metadata: { model: "openai/m", finishReason: "stop", usage: { inputTokens: 5, outputTokens: 7 }, ...more },
-  record: { model: "openai/m", inputTokens: 5, outputTokens: 7, ...record },
-});
-
-/** An agent whose n-th answer is the n-th given; the last one comes again. Waits for `gate` before each. */
-function setUp(...given: (Finish | Error)[]) {
-  let nowMs = 0;
-  const cache = new MemoryAnswerCache(() => nowMs);
-  const flights = new Map();
-  const models = ["openai/m"];
-  const gates: PromiseWithResolvers<void>[] = [];
-  let isGated = false;
-  let calls = 0;
-  const runner: AgentRunner = {
-    async *answer(_turn, signal) {
-      const next = given[Math.min(calls, given.length - 1)] as Finish | Error;
-      calls += 1;
-      if (isGated) {
-        const gate = Promise.withResolvers<void>();
-        gates.push(gate);
-        signal.addEventListener("abort", () => gate.reject(signal.reason), { once: true });
-        await gate.promise;
-      }
-      if (next instanceof Error) throw next;
-      yield { type: "text-delta", text: "live " };
-      yield next;
-    },
-  };
-  const agent = createCachedAgent(runner, config, {
-    ...{ cache, flights },
-    registry: { resolveChain: async () => models.map((id) => ({ model: { id } })) as never },
-  });
-  const ask = async (turn: Partial<AgentTurn> = {}, signal = new AbortController().signal) => {
-    const events: AgentEvent[] = [];
-    for await (const event of agent.answer(turnOf(turn), signal)) events.push(event);
-    const finish = events.at(-1) as Finish;
-    const deltas = events.flatMap((event) => (event.type === "text-delta" ? [event.text] : []));
-    return { finish, deltas, isCached: finish.metadata["cached"] === true };
-  };
-  return {
-    ask,
-    flights,
-    models,
-    gates,
-    calls: () => calls,
-    gateAll: () => {
-      isGated = true;
-    },
-    pass: (ms: number) => {
-      nowMs += ms;
-    },
-  };
-}
-
-const agentOf = (more: Partial<Agent> = {}) =>
-  ({ tenantId: "acme", id: "a", version: 1, config, ...more }) as Agent;
-
-function turnOf(turn: Partial<AgentTurn>): AgentTurn {
-  return {
-    agent: agentOf(),
-    content: textContent("What is a gateway?"),
-    ...{ history: [], instructions: "", parameters: {}, requestId: "r", onAttempt: () => {} },
-    deadline: Deadline.after(10_000, () => performance.now()),
-    ...turn,
-  };
-}
+import { PartSchema } from "../../../proto/gen/lf/a2a/v1/a2a_pb.js";
+import { agentOf, answers, configOf, setUp, setUpWith, textPart } from "./cached-agent-fixture.ts";
 
 const tick = () => new Promise((resolve) => setTimeout(resolve, 5));
 
@@ -100,8 +19,8 @@ describe("an agent with a cache", () => {
     expect(deltas.length).toBe(2);
     expect(deltas.join("")).toBe("🎉".repeat(3_000));
     const usage = { inputTokens: 0, outputTokens: 0 };
-    expect(finish.metadata).toEqual({ model: "openai/m", finishReason: "stop", usage, cached: true });
-    expect(finish.record).toEqual({ model: "openai/m", ...usage, usageEstimated: false });
+    expect(finish.metadata).toEqual({ model: "openai/m", finishReason: "stop", usage, cached: "exact" });
+    expect(finish.record).toEqual({ model: "openai/m", ...usage, usageEstimated: false, cached: "exact" });
   });
 
   it("forgets the answer when its time is over", async () => {
@@ -172,6 +91,18 @@ describe("an agent with a cache", () => {
     expect((await ask()).isCached).toBe(false);
   });
 
+  it.each(["words-only", "unavailable"])("never keeps an answer whose knowledge is %s", async (knowledge) => {
+    const { ask } = setUp(answers("half informed", { knowledge }));
+    await ask();
+    expect((await ask()).isCached).toBe(false);
+  });
+
+  it.each(["complete", "nothing-relevant"])("keeps one whose knowledge is %s", async (knowledge) => {
+    const { ask } = setUp(answers("informed", { knowledge }));
+    await ask();
+    expect((await ask()).cached).toBe("exact");
+  });
+
   it("asks once for all who ask the same at the same time", async () => {
     const { ask, calls, gates, gateAll, flights } = setUp(answers("a"));
     gateAll();
@@ -222,5 +153,35 @@ describe("an agent with a cache", () => {
     await tick();
     gates.at(-1)?.resolve();
     expect((await waiting).finish.parts).toEqual([textPart("a")]);
+  });
+});
+
+describe("an agent with a cache and knowledge", () => {
+  const config = configOf({
+    knowledge: { collection: "manuals" },
+    cache: { exact: { ttlSeconds: 60 } },
+  });
+
+  it("does not give an answer again once its documents have changed", async () => {
+    const { ask, world } = setUpWith({ given: [answers("old"), answers("new")], config });
+    await ask();
+    expect((await ask()).cached).toBe("exact");
+    world.revision = "2";
+    const { finish, isCached } = await ask();
+    expect([finish.parts, isCached]).toEqual([[textPart("new")], false]);
+  });
+
+  it.each([
+    ["have changed just now", undefined],
+    ["cannot be asked about", new ParleyError("unavailable", "the database is away")],
+  ])("neither gives nor keeps an answer while its documents %s", async (_, revision) => {
+    const { ask, world, calls } = setUpWith({ given: [answers("a")], config });
+    await ask();
+    world.revision = revision;
+    expect((await ask()).isCached).toBe(false);
+    expect((await ask()).isCached).toBe(false);
+    world.revision = "1";
+    expect((await ask()).isCached).toBe(true);
+    expect(calls()).toBe(3);
   });
 });

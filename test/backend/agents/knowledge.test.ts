@@ -136,6 +136,14 @@ describe("an agent with knowledge", () => {
     });
   });
 
+  it("says that it searched by words alone, also when it found nothing so", async () => {
+    const model = () => new ScriptedModel("openai/m", says("28 [1]."));
+    for (const passages of [[holidays], []]) {
+      const { metadata } = await ask(model(), { passages, state: "words-only" });
+      expect(metadata["knowledge"]).toBe("words-only");
+    }
+  });
+
   it("gives a small model the first passages only, and the question in any case", async () => {
     const long = passage({ text: "word ".repeat(120) });
     const model = new ScriptedModel("openai/small", says("Fine."));

@@ -48,7 +48,11 @@ export function logReadingContract(client: () => SqlClient): void {
     beforeEach(() =>
       write([
         ...turn("1", monday, answered),
-        ...turn("2", monday + DAY_MS - 1, { ...answered, usageEstimated: true }),
+        ...turn("2", monday + DAY_MS - 1, {
+          ...answered,
+          usageEstimated: true,
+          metadata: { cached: "semantic" },
+        }),
         ...turn("3", monday + DAY_MS, {
           model: "preset",
           degraded: "preset-reply",
@@ -74,6 +78,7 @@ export function logReadingContract(client: () => SqlClient): void {
           messages: 4,
           replies: 3,
           degraded: 1,
+          cached: 1,
           errors: 1,
           inputTokens: 10,
           outputTokens: 20,
