@@ -224,6 +224,8 @@ const CALLS: Record<string, (ids: Ids) => Call[]> = {
     { path: `/api/v1/messages?agent=${agent}` },
     { path: "/api/v1/messages?sender=admin&order=oldest-first" },
   ],
+  // Of the backends, which come with a token of their own: a caller's key opens nothing.
+  "POST /internal/v1/peer-messages": ({ agent }) => [{ body: { receiverId: agent, text: "hi" } }],
   "GET /api/v1/audit": ({ agent, key, tenant }) => [
     {},
     { path: `/api/v1/audit?tenant=${tenant}` },

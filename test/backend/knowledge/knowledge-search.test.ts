@@ -117,7 +117,7 @@ describe("search in the project's documents", () => {
     "translate good morning to german",
     "give me a recipe for chocolate cake",
     "how many people live in the city of the gateway arch",
-    "best hotels near the red sea",
+    "hotels at the red sea in december",
     "explain photosynthesis",
     "what is it and who are you?",
     "",

@@ -348,7 +348,7 @@ describe("counts of Durable Objects", () => {
 });
 
 describe.each(LIMITERS)("300 decisions on %s, one after another", (limiter) => {
-  it("are made there, and let all of them through below the limit", async () => {
+  it("are made there, and let all of them through below the limit", { timeout: 60_000 }, async () => {
     const { apiKey } = await keyWith({});
     const durations: number[] = [];
     const requestIds: string[] = [];
