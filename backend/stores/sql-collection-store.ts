@@ -93,24 +93,17 @@ export class SqlCollectionStore implements CollectionStore {
     return rows.map(toCollection);
   }
 
-  async ensure(
-    tenantId: string,
-    name: string,
-    spec: GenerationSpec,
-    signal?: AbortSignal,
-  ): Promise<Collection> {
-    const params = [tenantId, name, spec.embeddingModel, spec.dimension];
-    return found(await this.#queryOne(ENSURE, params, signal), name);
+  ensure(tenantId: string, name: string, spec: GenerationSpec, signal?: AbortSignal): Promise<Collection> {
+    return this.#withGeneration(ENSURE, { tenantId, name, spec }, signal);
   }
 
-  async beginGeneration(
+  beginGeneration(
     tenantId: string,
     name: string,
     spec: GenerationSpec,
     signal?: AbortSignal,
   ): Promise<Collection> {
-    const params = [tenantId, name, spec.embeddingModel, spec.dimension];
-    return found(await this.#queryOne(BEGIN_GENERATION, params, signal), name);
+    return this.#withGeneration(BEGIN_GENERATION, { tenantId, name, spec }, signal);
   }
 
   async activateGeneration(
@@ -130,6 +123,16 @@ export class SqlCollectionStore implements CollectionStore {
 
   async delete(tenantId: string, name: string, signal?: AbortSignal): Promise<void> {
     await this.#client.query(DELETE, [tenantId, name], signal);
+  }
+
+  /** Runs a statement that gives a collection a generation, and returns the collection. */
+  async #withGeneration(
+    statement: string,
+    { tenantId, name, spec }: { tenantId: string; name: string; spec: GenerationSpec },
+    signal: AbortSignal | undefined,
+  ): Promise<Collection> {
+    const params = [tenantId, name, spec.embeddingModel, spec.dimension];
+    return found(await this.#queryOne(statement, params, signal), name);
   }
 
   async #queryOne(
