@@ -31,7 +31,8 @@ async function main(): Promise<void> {
     neonEndpoint: backend.edgeAccess?.fetchEndpoint,
   };
   logger.info({ address: ready.address }, "backend ready");
-  process.send?.(ready);
+  // A parent that has gone meanwhile gets no word; what it began ends below.
+  process.send?.(ready, () => {});
 
   let draining = false;
   const end = async (why: string) => {
@@ -45,6 +46,7 @@ async function main(): Promise<void> {
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => end(signal).catch(fail));
   process.on("disconnect", () => end("parent ended").catch(fail));
+  if (process.send && !process.connected) await end("parent ended");
 }
 
 function fail(error: unknown): void {

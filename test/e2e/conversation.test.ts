@@ -124,6 +124,28 @@ describe.skipIf(!requirement("redis").available)("a conversation in Redis", () =
     await server?.stop();
   }, LIMIT_MS);
 
+  it("gives an answer again to the same question, marked and at no cost, but not within a conversation", async () => {
+    await addAgent(gateway, "repeats", {
+      models: [{ provider: "openai", model: "healthy" }],
+      cache: { exact: { ttlSeconds: 60 } },
+    });
+    const question = { receiverId: "repeats", text: `What is ${crypto.randomUUID()}?` };
+    const first = await ask(gateway, question);
+    const again = await ask(gateway, question);
+    expect(first.body.metadata.cached).toBeUndefined();
+    expect(again.body.text).toBe(first.body.text);
+    expect(again.body.metadata).toMatchObject({
+      cached: "exact",
+      model: "openai/healthy",
+      usage: { inputTokens: 0, outputTokens: 0 },
+    });
+    expect(
+      provider.requests.filter(({ body }) => body?.messages?.at(-1)?.content === question.text),
+    ).toHaveLength(1);
+    const followed = await ask(gateway, { ...question, contextId: again.body.contextId });
+    expect(followed.body.metadata.cached).toBeUndefined();
+  });
+
   it("is whole after Redis was emptied, stood still, or was started again", {
     timeout: LIMIT_MS,
   }, async () => {
@@ -156,27 +178,5 @@ describe.skipIf(!requirement("redis").available)("a conversation in Redis", () =
     server = await startRedis({ port });
     await expectWhole();
     await expectWhole();
-  });
-
-  it("gives an answer again to the same question, marked and at no cost, but not within a conversation", async () => {
-    await addAgent(gateway, "repeats", {
-      models: [{ provider: "openai", model: "healthy" }],
-      cache: { exact: { ttlSeconds: 60 } },
-    });
-    const question = { receiverId: "repeats", text: `What is ${crypto.randomUUID()}?` };
-    const first = await ask(gateway, question);
-    const again = await ask(gateway, question);
-    expect(first.body.metadata.cached).toBeUndefined();
-    expect(again.body.text).toBe(first.body.text);
-    expect(again.body.metadata).toMatchObject({
-      cached: "exact",
-      model: "openai/healthy",
-      usage: { inputTokens: 0, outputTokens: 0 },
-    });
-    expect(
-      provider.requests.filter(({ body }) => body?.messages?.at(-1)?.content === question.text),
-    ).toHaveLength(1);
-    const followed = await ask(gateway, { ...question, contextId: again.body.contextId });
-    expect(followed.body.metadata.cached).toBeUndefined();
   });
 });

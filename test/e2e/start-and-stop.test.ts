@@ -1,5 +1,8 @@
 /** npm start's own promises: one run a directory, nothing left behind, nothing lost by a kill -9. */
-import { statSync } from "node:fs";
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
@@ -28,7 +31,7 @@ describe("npm start", () => {
   it("writes the development key for its owner only, and ends everything at Ctrl-C", {
     timeout: LIMIT_MS,
   }, async () => {
-    const gateway = await startGateway();
+    const gateway = await startGateway({ dataDirectory: mkdtempSync(join(tmpdir(), "parley-")) });
     const keyFile = join(gateway.dataDirectory, "development-key");
     expect(statSync(keyFile).mode & 0o777).toBe(0o600);
     expect((await ask(gateway, message)).status).toBe(200);
@@ -78,5 +81,21 @@ describe("npm start", () => {
     await again.stop();
     expect([...pidsOf(gateway), ...pidsOf(again)].filter(isAlive)).toEqual([]);
     again.remove();
+  });
+});
+
+describe("a backend", () => {
+  it("ends by itself when its parent has gone while it started", { timeout: LIMIT_MS }, async () => {
+    const dataDirectory = mkdtempSync(join(tmpdir(), "parley-"));
+    const child = fork("backend/main.ts", {
+      stdio: ["ignore", "ignore", "pipe", "ipc"],
+      env: { ...process.env, BACKEND_PORT: "0", DATA_DIRECTORY: dataDirectory },
+    });
+    child.disconnect();
+    const complaints: string[] = [];
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => complaints.push(text));
+    expect(await once(child, "exit")).toEqual([0, null]);
+    expect(complaints.join("")).toBe("");
+    rmSync(dataDirectory, { recursive: true });
   });
 });

@@ -6,6 +6,7 @@ import { PgSqlClient } from "../../backend/stores/pg-sql-client.ts";
 import type { SqlClient } from "../../core/directory/sql-client.ts";
 import { NeonSqlClient } from "../../edge/directory/neon-sql-client.ts";
 import { BackendProcess } from "../support/backend-process.ts";
+import { copyEmptyDatabase } from "../support/database-template.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 
@@ -89,6 +90,7 @@ export async function openShared(model: Provider, count = 2): Promise<SharedScen
 /** One backend with nothing configured. */
 export async function openEmbedded(model: Provider): Promise<Scene> {
   const directory = mkdtempSync(join(tmpdir(), "parley-faults-"));
+  await copyEmptyDatabase(join(directory, "postgres"));
   const backend = await BackendProcess.start({
     ...environmentOf(model, directory),
     NEON_ENDPOINT_SECRET: crypto.randomUUID(),

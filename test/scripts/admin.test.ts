@@ -7,6 +7,7 @@ import { type AdminDatabase, openAdminDatabase } from "../../scripts/admin-datab
 import { renderTable } from "../../scripts/admin-output.ts";
 import { runAdmin } from "../../scripts/run-admin.ts";
 import { readStartSettings } from "../../scripts/start-settings.ts";
+import { copyEmptyDatabase } from "../support/database-template.ts";
 
 const LIMIT_MS = 60_000;
 let folder = "";
@@ -14,6 +15,7 @@ let database: AdminDatabase;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "parley-admin-"));
+  await copyEmptyDatabase(join(folder, "postgres"));
   database = await openAdminDatabase(readStartSettings({ DATA_DIRECTORY: folder }, folder));
 }, LIMIT_MS);
 afterAll(async () => {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
+import { copyEmptyDatabase } from "../support/database-template.ts";
 
 const PROJECT_DIRECTORY = fileURLToPath(new URL("../..", import.meta.url));
 /** Each command opens the database anew, which takes seconds. */
@@ -23,6 +24,7 @@ function documentedBlock(text: string): string[] {
 
 describe("docs/operations.md", () => {
   it("shows commands of administration that work as they stand there", { timeout: LIMIT_MS }, async () => {
+    await copyEmptyDatabase(join(folder, "postgres"));
     const commands = documentedBlock("npm run admin -- tenant create");
     expect(commands.length).toBeGreaterThanOrEqual(9);
     const { DATABASE_URL: _, ...environment } = process.env;

@@ -6,6 +6,7 @@ import { type AdminDatabase, openAdminDatabase } from "../../scripts/admin-datab
 import { ProgressDisplay } from "../../scripts/progress-display.ts";
 import { runAdmin } from "../../scripts/run-admin.ts";
 import { readStartSettings } from "../../scripts/start-settings.ts";
+import { copyEmptyDatabase } from "../support/database-template.ts";
 
 const LIMIT_MS = 120_000;
 let folder = "";
@@ -20,6 +21,7 @@ beforeAll(async () => {
   writeFileSync(join(documents, "deeper", "b.html"), "<title>B</title><p>zebras bark");
   writeFileSync(join(documents, "deeper", ".hidden", "c.md"), "hidden");
   writeFileSync(join(documents, "picture.png"), "no document");
+  await copyEmptyDatabase(join(folder, "postgres"));
   database = await openAdminDatabase(readStartSettings({ DATA_DIRECTORY: folder }, folder));
 }, LIMIT_MS);
 afterAll(async () => {

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import type { SqlClient } from "../../core/directory/sql-client.ts";
 import { NeonSqlClient } from "../../edge/directory/neon-sql-client.ts";
 import type { RunRecord } from "../../scripts/run-file.ts";
+import { copyEmptyDatabase } from "./database-template.ts";
 
 const PROJECT_DIRECTORY = fileURLToPath(new URL("../..", import.meta.url));
 /** A provider that nobody listens at, so that a model on the machine does not answer in a test. */
@@ -42,7 +43,7 @@ export interface Gateway {
 /** What a test sets; the rest of the environment is what `npm start` itself would set. */
 export interface GatewayOptions {
   environment?: Record<string, string>;
-  /** An earlier gateway's, to start on its data. */
+  /** An earlier gateway's, to start on its data; or an empty one, in which it makes its own database. */
   dataDirectory?: string;
 }
 
@@ -52,6 +53,9 @@ export async function startGateway({
   dataDirectory,
 }: GatewayOptions = {}): Promise<Gateway> {
   const directory = dataDirectory ?? mkdtempSync(join(tmpdir(), "parley-"));
+  if (dataDirectory === undefined && environment["DATABASE_URL"] === undefined) {
+    await copyEmptyDatabase(join(directory, "postgres"));
+  }
   const child = spawn(process.execPath, ["scripts/start.ts", "--json"], {
     cwd: PROJECT_DIRECTORY,
     stdio: ["ignore", "pipe", "pipe"],

@@ -13,10 +13,10 @@ import {
   BuiltinEmbeddingModel,
 } from "../../../backend/llm/builtin-embedding-model.ts";
 import type { EmbeddingModel } from "../../../backend/llm/embedding-model.ts";
-import { migrate, readMigrations } from "../../../backend/stores/migrate.ts";
 import { PgliteSqlClient } from "../../../backend/stores/pglite-sql-client.ts";
 import { SqlCollectionStore } from "../../../backend/stores/sql-collection-store.ts";
 import { ParleyError } from "../../../core/errors/parley-error.ts";
+import { copyEmptyDatabase } from "../../support/database-template.ts";
 import { PROJECT_DIRECTORY } from "../../support/project-files.ts";
 import { indexDocuments, type TestDocument } from "../../support/project-knowledge.ts";
 
@@ -37,13 +37,13 @@ async function stock(tenantId: string, name: string, documents: readonly TestDoc
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "parley-search-"));
+  await copyEmptyDatabase(join(folder, "postgres"));
   database = await PgliteSqlClient.open({
     dataDirectory: join(folder, "postgres"),
     onEvent: (event) => {
       throw new Error(`unexpected: ${JSON.stringify(event)}`);
     },
   });
-  await migrate(database, await readMigrations());
   const now = () => performance.now();
   index = new PostgresVectorIndex({ database, now, onMissing: () => undefined });
   collections = new SqlCollectionStore(database);

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { PostgresVectorIndex } from "../../../backend/knowledge/postgres-vector-index.ts";
-import { migrate, readMigrations } from "../../../backend/stores/migrate.ts";
 import { PgliteSqlClient } from "../../../backend/stores/pglite-sql-client.ts";
+import { copyEmptyDatabase } from "../../support/database-template.ts";
 import { metadataFilterContract } from "./metadata-filter.contract.ts";
 import { vectorIndexContract } from "./vector-index.contract.ts";
 
@@ -16,13 +16,13 @@ let index: PostgresVectorIndex;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "parley-index-"));
+  await copyEmptyDatabase(join(folder, "postgres"));
   database = await PgliteSqlClient.open({
     dataDirectory: join(folder, "postgres"),
     onEvent: (event) => {
       throw new Error(`unexpected: ${JSON.stringify(event)}`);
     },
   });
-  await migrate(database, await readMigrations());
   index = new PostgresVectorIndex({
     database,
     now: () => performance.now(),

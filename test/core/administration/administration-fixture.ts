@@ -2,12 +2,12 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { migrate, readMigrations } from "../../../backend/stores/migrate.ts";
 import { neonEndpointAddress } from "../../../backend/stores/neon-endpoint.ts";
 import { PgliteSqlClient } from "../../../backend/stores/pglite-sql-client.ts";
 import type { Actor, AdministrationCall } from "../../../core/administration/actor.ts";
 import { SCOPES } from "../../../core/auth/principal.ts";
 import { NeonSqlClient } from "../../../edge/directory/neon-sql-client.ts";
+import { copyEmptyDatabase } from "../../support/database-template.ts";
 
 const password = "administration-password";
 
@@ -24,12 +24,12 @@ export interface AdministrationFixture {
 /** Opens PGlite with the tenants `acme` and `umbrella`. */
 export async function openAdministration(): Promise<AdministrationFixture> {
   const folder = mkdtempSync(join(tmpdir(), "parley-administration-"));
+  await copyEmptyDatabase(join(folder, "postgres"));
   const pglite = await PgliteSqlClient.open({
     dataDirectory: join(folder, "postgres"),
     endpoint: { password, port: 0 },
     onEvent: () => undefined,
   });
-  await migrate(pglite, await readMigrations());
   await pglite.query("INSERT INTO tenants (id, name) VALUES ('acme', 'Acme'), ('umbrella', 'Umbrella')", []);
   const neon = new NeonSqlClient(neonEndpointAddress(pglite.endpointPort ?? 0, password));
   return {
