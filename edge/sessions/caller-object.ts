@@ -12,8 +12,8 @@ import type { Compose } from "../composition.ts";
 import { type CallerRpc, sessionOf } from "./caller-sessions.ts";
 import { SESSIONS_PER_CALLER_MAX } from "./session-limits.ts";
 
-/** With the 30 s for which the directory's cache is fresh, less than a minute. */
-const CHECK_EVERY_MS = 20_000;
+/** With the 30 s for which the directory's cache is fresh and the time that a busy machine takes, less than a minute. */
+const CHECK_EVERY_MS = 10_000;
 /** Sessions told at once that their key is withdrawn. */
 const TOLD_AT_ONCE_MAX = 50;
 /** Longer than any session lives without a connection: what is left then has ended without a word. */

@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../../core/resilience/deadline.ts";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
-import { DELTAS_PER_FRAME_MAX } from "./session-limits.ts";
+import { DELTA_FRAME_CHARACTERS_MAX, DELTAS_PER_FRAME_MAX } from "./session-limits.ts";
 
 /** What a coalescer touches. */
 export interface DeltaCoalescerOptions {
@@ -18,6 +18,7 @@ export interface DeltaCoalescerOptions {
 export class DeltaCoalescer {
   readonly #options: DeltaCoalescerOptions;
   #waiting: A2AMessage[] = [];
+  #waitingCharacters = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #emittedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -33,8 +34,9 @@ export class DeltaCoalescer {
       return;
     }
     this.#waiting.push(event);
+    this.#waitingCharacters += event.body.value.length;
     const waitMs = this.#emittedAtMs + this.#options.coalesceMs - this.#options.now();
-    if (waitMs <= 0 || this.#waiting.length >= DELTAS_PER_FRAME_MAX) this.flush();
+    if (waitMs <= 0 || this.#isFull()) this.flush();
     else this.#timer ??= setTimeout(() => this.flush(), waitMs);
   }
 
@@ -45,6 +47,7 @@ export class DeltaCoalescer {
     if (this.#waiting.length === 0) return;
     const events = this.#waiting;
     this.#waiting = [];
+    this.#waitingCharacters = 0;
     this.#emittedAtMs = this.#options.now();
     this.#options.emit(events);
   }
@@ -54,5 +57,12 @@ export class DeltaCoalescer {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#waiting = [];
+    this.#waitingCharacters = 0;
+  }
+
+  #isFull(): boolean {
+    return (
+      this.#waiting.length >= DELTAS_PER_FRAME_MAX || this.#waitingCharacters >= DELTA_FRAME_CHARACTERS_MAX
+    );
   }
 }

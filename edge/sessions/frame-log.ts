@@ -13,12 +13,12 @@
 import type { SqlStorage } from "@cloudflare/workers-types";
 import type { Clock } from "../../core/resilience/deadline.ts";
 import { eventCountOf, type Frame, type FrameBody } from "./frame.ts";
+import { FrameRows } from "./frame-rows.ts";
 import { BYTES_KEPT_MAX, EVENTS_KEPT_MAX, UNSAVED_EVENTS_MAX } from "./session-limits.ts";
+import type { TurnSummary } from "./turn-store.ts";
 
 /** When a bound is reached, so much of it is freed, lest every frame frees a little. */
 const KEPT_SHARE = 0.9;
-/** Frames looked at in one step when room is made. */
-const PRUNE_STEP_FRAMES = 100;
 
 /** What a log touches. */
 export interface FrameLogOptions {
@@ -27,12 +27,15 @@ export interface FrameLogOptions {
   readonly frameAgeMs: number;
   /** Called in the same transaction as the saving: the owner's progress. */
   onSave(owner: string, frames: readonly Frame[]): void;
+  /** The turns with events among some numbers. */
+  tasksAmong(from: number, to: number): TurnSummary[];
 }
 
 /** See above. All methods are synchronous, so that nothing comes between what belongs together. */
 export class FrameLog {
   readonly #options: FrameLogOptions;
   readonly #sql: SqlStorage;
+  readonly #rows: FrameRows;
   #head: number;
   #savedHead: number;
   #owner: string | undefined;
@@ -44,6 +47,7 @@ export class FrameLog {
   constructor(options: FrameLogOptions) {
     this.#options = options;
     this.#sql = options.sql;
+    this.#rows = new FrameRows(options.sql);
     const state = this.#sql.exec<{ head: number; log_owner: string | null }>(
       "SELECT head, log_owner FROM session",
     );
@@ -51,12 +55,8 @@ export class FrameLog {
     this.#head = head;
     this.#savedHead = head;
     this.#owner = log_owner ?? undefined;
-    const kept = this.#sql.exec<{ first: number | null; bytes: number | null }>(
-      "SELECT MIN(first) AS first, SUM(bytes) AS bytes FROM frames",
-    );
-    const { first, bytes } = kept.one();
-    this.#keptFrom = first ?? head + 1;
-    this.#keptBytes = bytes ?? 0;
+    this.#keptFrom = this.#rows.first() ?? head + 1;
+    this.#keptBytes = this.#rows.bytesUpTo(head);
   }
 
   /** The last number that has been given. */
@@ -128,27 +128,20 @@ export class FrameLog {
     if (frames.length === 0) return;
     this.#unsaved = [];
     const savedAtMs = this.#options.now();
-    for (const { first, last, envelope, deltas } of frames) {
-      const body = JSON.stringify({ envelope, deltas });
-      this.#sql.exec("INSERT INTO frames VALUES (?, ?, ?, ?, ?)", last, first, body, body.length, savedAtMs);
-      this.#keptBytes += body.length;
-    }
+    for (const frame of frames) this.#keptBytes += this.#rows.add(frame, savedAtMs);
     this.#savedHead = this.#head;
     this.#sql.exec("UPDATE session SET head = ?", this.#head);
     if (this.#owner !== undefined) this.#options.onSave(this.#owner, frames);
     this.#keepBounds(savedAtMs);
   }
 
-  /** The frames with events past a number, in order; at most `countMax`. */
+  /**
+   * The frames with events past a number, in order; at most `countMax`. Where some are kept no longer, the first one
+   * stands for their numbers, and says so (`missed`).
+   */
   read(after: number, countMax: number): Frame[] {
-    const rows = this.#sql.exec<{ first: number; last: number; body: string }>(
-      "SELECT first, last, body FROM frames WHERE last > ? ORDER BY last LIMIT ?",
-      after,
-      countMax,
-    );
-    const saved = rows
-      .toArray()
-      .map(({ first, last, body }) => ({ first, last, ...JSON.parse(body) }) as Frame);
+    if (after < this.#keptFrom - 1) return [this.#missedFrame(after + 1, this.#keptFrom - 1)];
+    const saved = this.#rows.read(after, countMax);
     return saved.length === countMax
       ? saved
       : [...saved, ...this.#unsaved.filter(({ last }) => last > after)];
@@ -157,16 +150,14 @@ export class FrameLog {
   /** Drops the frames up to a number. */
   drop(through: number): void {
     if (through < this.#keptFrom) return;
-    const dropped = this.#sql.exec<{ bytes: number | null }>(
-      "SELECT SUM(bytes) AS bytes FROM frames WHERE last <= ?",
-      through,
-    );
-    this.#keptBytes -= dropped.one().bytes ?? 0;
-    this.#sql.exec("DELETE FROM frames WHERE last <= ?", through);
-    const first = this.#sql
-      .exec<{ first: number | null }>("SELECT MIN(first) AS first FROM frames")
-      .one().first;
-    this.#keptFrom = first ?? this.#savedHead + 1;
+    this.#keptBytes -= this.#rows.bytesUpTo(through);
+    this.#rows.deleteUpTo(through);
+    this.#keptFrom = this.#rows.first() ?? this.#savedHead + 1;
+  }
+
+  #missedFrame(from: number, to: number): Frame {
+    const tasks = this.#options.tasksAmong(from, to);
+    return { first: from, last: to, envelope: { metadata: { missed: { from, to, tasks } } } };
   }
 
   #number(body: FrameBody): Frame {
@@ -182,34 +173,16 @@ export class FrameLog {
     }
     while (this.#keptBytes > BYTES_KEPT_MAX) {
       const excessBytes = this.#keptBytes - BYTES_KEPT_MAX * KEPT_SHARE;
-      this.drop(this.#oldestOf(excessBytes));
+      const through = this.#rows.oldestWith(excessBytes);
+      if (through === undefined) break;
+      this.drop(through);
     }
     this.dropOlderThan(nowMs - this.#options.frameAgeMs);
   }
 
   /** Drops frames that were saved before a moment. */
   dropOlderThan(savedBeforeMs: number): void {
-    const old = this.#sql.exec<{ last: number; saved_at: number }>(
-      "SELECT last, saved_at FROM frames ORDER BY last LIMIT ?",
-      PRUNE_STEP_FRAMES,
-    );
-    const last = old.toArray().findLast(({ saved_at }) => saved_at < savedBeforeMs)?.last;
+    const last = this.#rows.lastBefore(savedBeforeMs);
     if (last !== undefined) this.drop(last);
-  }
-
-  /** The number up to which the oldest frames have so many bytes, or as far as one step goes. */
-  #oldestOf(bytesWanted: number): number {
-    const rows = this.#sql.exec<{ last: number; bytes: number }>(
-      "SELECT last, bytes FROM frames ORDER BY last LIMIT ?",
-      PRUNE_STEP_FRAMES,
-    );
-    let bytes = 0;
-    let through = this.#keptFrom;
-    for (const row of rows) {
-      bytes += row.bytes;
-      through = row.last;
-      if (bytes >= bytesWanted) break;
-    }
-    return through;
   }
 }

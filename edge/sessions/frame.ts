@@ -30,11 +30,14 @@ export function eventCountOf({ deltas }: FrameBody): number {
  */
 export function renderFrame({ first, last, envelope, deltas }: Frame, after: number): string {
   const sessionEvents = last - Math.max(after, first - 1);
+  const shown = deltas?.slice(-sessionEvents) ?? [];
   const metadata = {
     ...(envelope["metadata"] as JsonObject | undefined),
     sessionSequence: last,
     ...(sessionEvents > 1 && { sessionEvents }),
+    // A restart may void some of them and not the others.
+    ...(shown.length > 1 && { deltaLengths: shown.map(({ length }) => length) }),
   };
-  const delta = deltas && { delta: deltas.slice(-sessionEvents).join("") };
+  const delta = deltas && { delta: shown.join("") };
   return JSON.stringify({ ...envelope, ...delta, metadata });
 }

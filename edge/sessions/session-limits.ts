@@ -33,6 +33,13 @@ export const REPLAY_PAGE_FRAMES = 100;
 export const UNSAVED_EVENTS_MAX = 32;
 /** Deltas that are put into one frame. */
 export const DELTAS_PER_FRAME_MAX = 256;
+/** And their length together, past which they are sent at once: what a model says in 50 ms is a thousandth of it. */
+export const DELTA_FRAME_CHARACTERS_MAX = 256 * 1_024;
+/**
+ * Characters of one row of SQLite; a longer frame has several. A row has at most 2 MB on Cloudflare, and no character
+ * takes more than three bytes.
+ */
+export const ROW_CHARACTERS_MAX = 512 * 1_024;
 
 /** Length of ids of sessions and clients, and of secrets: characters of A-Z a-z 0-9, about 6 bits each. */
 export const SESSION_ID_CHARACTERS = 22;

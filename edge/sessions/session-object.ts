@@ -32,7 +32,7 @@ import { FRAMES_PER_SECOND_MAX, type SessionTimings } from "./session-limits.ts"
 import { closeLine, turnLine } from "./session-lines.ts";
 import { isSameCaller, type SessionOwner } from "./session-owner.ts";
 import { addSessionRecord } from "./session-record.ts";
-import { createSessionTables, hasSessionTables } from "./session-schema.ts";
+import { createSessionTables, hasSessionTables, upgradeSessionTables } from "./session-schema.ts";
 import { formatSessionToken, newSecret, newSessionId, SUBPROTOCOL } from "./session-token.ts";
 import type { SessionAdmission } from "./session-view.ts";
 
@@ -70,7 +70,9 @@ export function defineSessionObject({ compose, writeLine, timings }: SessionObje
       super(ctx, env);
       // Answered by the runtime, without waking the object.
       ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
-      if (hasSessionTables(ctx.storage.sql)) this.#session = this.#load();
+      if (!hasSessionTables(ctx.storage.sql)) return;
+      upgradeSessionTables(ctx.storage.sql);
+      this.#session = this.#load();
     }
 
     async admit(sessionId: string, owner: SessionOwner, isNew: boolean) {

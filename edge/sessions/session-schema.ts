@@ -1,6 +1,20 @@
 /** The tables of one session, in its object's own SQLite. There are none until the session has been created. */
 import type { SqlStorage } from "@cloudflare/workers-types";
 
+/** Added later: sessions that were begun before have none. */
+const FRAME_PARTS = `
+  CREATE TABLE IF NOT EXISTS frame_parts (
+    last INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (last, part)
+  );`;
+
+/** Brings the tables of a session that was begun by an earlier release up to date; mostly there is nothing to do. */
+export function upgradeSessionTables(sql: SqlStorage): void {
+  sql.exec(FRAME_PARTS);
+}
+
 /** Makes the tables of a new session. */
 export function createSessionTables(sql: SqlStorage): void {
   sql.exec(`
@@ -48,6 +62,7 @@ export function createSessionTables(sql: SqlStorage): void {
       seen_at INTEGER NOT NULL
     );
   `);
+  upgradeSessionTables(sql);
 }
 
 /** Whether the tables are there; looking writes nothing, so that guessed names leave no trace. */

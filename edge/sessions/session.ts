@@ -68,6 +68,7 @@ export class Session {
       now,
       frameAgeMs: timings.frameAgeMs,
       onSave: (owner, frames) => this.#store.progress(owner, frames),
+      tasksAmong: (from, to) => this.tasksAmong(from, to),
     });
     this.clients = new Clients(sql, now, timings);
     this.connections = new Connections({
@@ -115,11 +116,11 @@ export class Session {
       if (ack !== undefined) this.#acknowledge(connection, ack);
       if (message === undefined) return;
       if (message.body.case === "cancel") return await this.turns.cancel(message);
-      const owner = await this.recheckOwner();
-      if (!owner) return this.end("credentialEnded");
-      const outcome = await this.turns.take(message, frame, owner);
+      const outcome = await this.turns.take(message, frame, () => this.recheckOwner());
       this.scheduleAlarm();
-      if (!outcome.taken) this.#tellAgain(connection, outcome.before);
+      if (outcome.taken) return;
+      if (outcome.before) this.#tellAgain(connection, outcome.before);
+      else this.end("credentialEnded");
     } catch (cause) {
       connection.sendUnnumbered(errorFrame(cause as ParleyError, { requestId, message }));
     }

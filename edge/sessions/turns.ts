@@ -33,8 +33,8 @@ export interface TurnsOptions {
   onFrame(turn: RunningTurn, body: FrameBody, isLast: boolean): void;
 }
 
-/** What became of a message. */
-export type TakenMessage = { taken: true } | { taken: false; before: TurnSummary };
+/** What became of a message; `before` is there when it had been taken before, and nothing when nobody may send it. */
+export type TakenMessage = { taken: true } | { taken: false; before?: TurnSummary };
 
 /** See above. */
 export class Turns {
@@ -70,9 +70,14 @@ export class Turns {
   /**
    * Takes a message, or says that it has been taken before.
    *
+   * @param findOwner the owner as of then; undefined when its credential is not good any more
    * @throws ParleyError when it cannot be taken
    */
-  take(message: A2AMessage, frame: ClientFrame, owner: SessionOwner): Promise<TakenMessage> {
+  take(
+    message: A2AMessage,
+    frame: ClientFrame,
+    findOwner: () => Promise<SessionOwner | undefined>,
+  ): Promise<TakenMessage> {
     if (
       this.#running.size + this.#admitting >= TURNS_IN_FLIGHT_MAX &&
       !this.#running.has(message.messageId)
@@ -84,7 +89,10 @@ export class Turns {
     }
     this.#admitting += 1;
     const admission = this.#admissions
-      .then(() => this.#admit(message, frame, owner))
+      .then(async () => {
+        const owner = await findOwner();
+        return owner ? this.#admit(message, frame, owner) : ({ taken: false } as const);
+      })
       .finally(() => {
         this.#admitting -= 1;
       });
@@ -98,9 +106,16 @@ export class Turns {
    * @throws ParleyError `not_found` when there is none, or what the backend says
    */
   async cancel({ taskId, inReplyTo }: A2AMessage): Promise<void> {
-    const turn = [...this.#running.values()].find(({ id, taskId: ofTurn }) =>
-      taskId === "" ? id === inReplyTo : ofTurn === taskId,
-    );
+    const find = () =>
+      [...this.#running.values()].find(({ id, taskId: ofTurn }) =>
+        taskId === "" ? id === inReplyTo : ofTurn === taskId,
+      );
+    let turn = find();
+    // Its message may have come just before it, and be on its way in still.
+    if (!turn && this.#admitting > 0) {
+      await this.#admissions;
+      turn = find();
+    }
     if (!turn) {
       throw new ParleyError(
         "not_found",

@@ -3,7 +3,11 @@ import { once } from "node:events";
 import { request } from "node:http";
 import type { Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { FRAMES_BURST_MAX, TURNS_IN_FLIGHT_MAX } from "../../../edge/sessions/session-limits.ts";
+import {
+  BYTES_KEPT_MAX,
+  FRAMES_BURST_MAX,
+  TURNS_IN_FLIGHT_MAX,
+} from "../../../edge/sessions/session-limits.ts";
 import { SessionClient } from "../../support/session-client.ts";
 import { type SessionGateway, startSessionGateway } from "../../support/session-gateway.ts";
 import { eventually } from "../../support/session-wait.ts";
@@ -188,7 +192,7 @@ describe("a client that overdoes it", () => {
     await client.close();
   });
 
-  it("that never reads is cut, and is told what it missed when it comes back", async () => {
+  it("that never reads is cut, and has the end of the reply and what it missed when it comes back", async () => {
     const { ticket, resumeToken, sessionId } = await gateway.openSession();
     const reader = new SessionClient(gateway.url, (await gateway.openSession({ sessionId })).ticket);
     reader.acknowledges = true;
@@ -205,6 +209,8 @@ describe("a client that overdoes it", () => {
     }
     await eventually(() => reader.turn("flood").text.length === 20_000_000, 30_000);
     await eventually(() => gateway.logs().some((line) => line.includes("too-slow")), 20_000);
+    // So that the last event is short.
+    flood.restart();
     flood.delta("the end");
     flood.finish();
     let received = "";
@@ -217,6 +223,29 @@ describe("a client that overdoes it", () => {
     const again = new SessionClient(gateway.url, resumeToken);
     const first = await again.connect("?after=0");
     expect(first.missed).toMatchObject({ from: 1, tasks: [{ messageId: "flood" }] });
+    await eventually(() => again.turn("flood").end !== undefined, 30_000);
+    expect(again.turn("flood").text).toBe("the end");
     await Promise.all([reader.close(), again.close()]);
-  }, 90_000);
+  }, 120_000);
+
+  it("away during an event larger than all that is kept has `missed`, and can re-read the end", async () => {
+    const client = await connected();
+    client.send({ messageId: "huge", receiverId: "assistant", text: "hold" });
+    await eventually(() => client.turn("huge").sequence > 0);
+    await client.close();
+    const task = gateway.tasks.of("huge");
+    task.delta("あ".repeat(BYTES_KEPT_MAX / 3 + 1));
+    task.finish();
+    await eventually(() => gateway.logs().some((line) => line.includes(task.id)), 30_000);
+    const first = await client.connect();
+    expect(first.missed).toMatchObject({ from: 2, to: 3, tasks: [{ taskId: task.id, ended: true }] });
+    const answer = await fetch(`${gateway.url}/api/v1/a2a/tasks/${task.id}/events`, {
+      headers: { authorization: `Bearer ${gateway.neon.apiKey}`, "last-event-id": "2" },
+    });
+    expect(await answer.text()).toContain("event: content");
+    client.send({ messageId: "after-huge", receiverId: "assistant", text: "hello" });
+    await eventually(() => client.turn("after-huge").end !== undefined);
+    expect(client.faults).toEqual([]);
+    await client.close();
+  }, 60_000);
 });

@@ -52,6 +52,12 @@ describe("a turn", () => {
     expect(client.faults).toEqual([]);
     expect(deltas[0]?.delta).toBe("0 ");
     expect(deltas.length).toBeLessThan(30);
+    // Of each frame: how long each of its deltas is.
+    for (const { delta = "", metadata } of deltas) {
+      const lengths = (metadata?.["deltaLengths"] as number[] | undefined) ?? [delta.length];
+      expect(lengths).toHaveLength(metadata?.sessionEvents ?? 1);
+      expect(lengths.reduce((sum, length) => sum + length)).toBe(delta.length);
+    }
     expect(client.turn(id).text).toBe(gateway.tasks.of(id).text);
     await client.close();
   });
@@ -80,6 +86,17 @@ describe("a turn", () => {
     client.send({ taskId: "no-such-task", cancel: {} });
     await eventually(() => client.unnumbered.length > 0);
     expect(client.unnumbered[0]?.error).toMatchObject({ code: "not_found" });
+    await client.close();
+  });
+
+  it("is canceled by a cancel right behind its message, which is still being let in", async () => {
+    const client = await connected();
+    const id = newId();
+    client.send({ messageId: id, receiverId: "assistant", text: "hold" });
+    client.send({ inReplyTo: id, cancel: {} });
+    await eventually(() => client.turn(id).end !== undefined);
+    expect(client.turn(id).end?.status?.state).toBe("TASK_STATE_CANCELED");
+    expect(client.unnumbered).toEqual([]);
     await client.close();
   });
 
