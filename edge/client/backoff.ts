@@ -5,7 +5,7 @@ const BACKOFF_MAX_MS = 30_000;
 
 /** Milliseconds to wait before the attempt after `failures` failures: at random up to a limit that doubles. */
 export function backoffMs(failures: number, random: () => number): number {
-  const limitMs = Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** Math.min(failures, 10));
+  const limitMs = Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** Math.min(failures + 1, 10));
   return BACKOFF_BASE_MS + random() * (limitMs - BACKOFF_BASE_MS);
 }
 

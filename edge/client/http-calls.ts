@@ -3,7 +3,7 @@ import { backoffMs, waitOrOnline } from "./backoff.ts";
 import { aborted, ClientError, type ErrorBody, unreachable } from "./client-error.ts";
 import type { IncomingMessage, OutgoingMessage } from "./message.ts";
 import { readEvents } from "./server-sent-events.ts";
-import type { Turn } from "./turn.ts";
+import { endedWithout, type Turn } from "./turn.ts";
 
 const MESSAGE_PATH = "/api/v1/a2a/message";
 const TASKS_PATH = "/api/v1/a2a/tasks";
@@ -66,16 +66,21 @@ export class HttpCalls {
     let failures = 0;
     while (!turn.ended && !signal.aborted) {
       const before = turn.sequence;
+      let wantedMs = 0;
       try {
         if (await this.#followOnce(turn, signal, message)) continue;
       } catch (error) {
         const failure = error instanceof ClientError ? error : unreachable(error);
         if (signal.aborted) return;
-        if (!failure.retryable || failures >= ATTEMPTS_MAX) return turn.fail(failure);
+        // Whose budget is used up is told so, rather than waiting for it; a turn that has begun costs nothing more.
+        const isRefused = failure.code === "resource_exhausted" && turn.taskId === undefined;
+        if (isRefused || !failure.retryable || failures >= ATTEMPTS_MAX) return turn.fail(failure);
+        wantedMs = (failure.retryAfterSeconds ?? 0) * 1_000;
       }
       failures = turn.sequence > before ? 0 : failures + 1;
       if (failures > ATTEMPTS_MAX) return turn.fail(unreachable(undefined));
-      if (!turn.ended) await waitOrOnline(backoffMs(failures, this.#options.random), signal);
+      if (turn.ended) return;
+      await waitOrOnline(Math.max(wantedMs, backoffMs(failures, this.#options.random)), signal);
     }
   }
 
@@ -91,13 +96,26 @@ export class HttpCalls {
             signal,
           });
     if (response.status === 204 || !response.body) {
-      turn.fail(
-        new ClientError({ code: "internal", message: "the task has ended, and its end is not known" }),
-      );
-      return true;
+      await this.#readEnd(turn, signal);
+      return turn.ended;
     }
     for await (const data of readEvents(response.body)) turn.apply(JSON.parse(data));
     return turn.ended;
+  }
+
+  /** There are no more events, and the turn has not seen its end among them: the task itself says how it ended. */
+  async #readEnd(turn: Turn, signal: AbortSignal): Promise<void> {
+    const path = `${TASKS_PATH}/${encodeURIComponent(turn.taskId ?? "")}`;
+    const { status, artifacts } = await json<TaskBody>(await this.#call("GET", path, { signal }));
+    const [reply] = artifacts ?? [];
+    if (!reply) return turn.fail(endedWithout(status?.state ?? "unknown"));
+    const { artifactId = "", parts = [] } = reply;
+    turn.apply({
+      messageId: artifactId,
+      inReplyTo: turn.messageId,
+      content: { parts },
+      text: parts.map(({ text = "" }) => text).join(""),
+    });
   }
 
   async #call(
@@ -132,6 +150,12 @@ export class HttpCalls {
     if (!response.ok) throw await failureOf(response);
     return response;
   }
+}
+
+/** A task as it stands, as far as a turn's end is in it. */
+interface TaskBody {
+  status?: { state?: string };
+  artifacts?: { artifactId?: string; parts?: { text?: string }[] }[];
 }
 
 interface CallOptions {

@@ -4,7 +4,7 @@ import type { MissedTask } from "./connection.ts";
 import type { HttpCalls } from "./http-calls.ts";
 import type { IncomingMessage, OutgoingMessage } from "./message.ts";
 import { OutgoingQueue } from "./outgoing-queue.ts";
-import { Turn } from "./turn.ts";
+import { endsTurn, Turn } from "./turn.ts";
 
 /** The gateway's limits, where it has not said them. */
 const FRAME_BYTES_MAX = 1_048_576;
@@ -13,6 +13,8 @@ const TURNS_IN_FLIGHT_MAX = 16;
 const ACK_BYTES = 64;
 /** After the gateway has said that it looks at no more frames for now. */
 const RESEND_DELAY_MS = 1_000;
+/** Cancels that the gateway has not answered; as many as messages can be waiting. */
+const CANCELS_MAX = 1_000;
 
 /** What the turns touch. */
 export interface SessionTurnsOptions {
@@ -28,9 +30,11 @@ export class SessionTurns {
   readonly #options: SessionTurnsOptions;
   readonly #turns = new Map<string, Turn>();
   readonly #accepted = new Set<string>();
+  /** Cancels that wait for an answer, by message, with their reason; a turn that was aborted here has ended before. */
   readonly #canceling = new Map<string, string>();
   readonly #byHttp = new Set<string>();
   readonly #queue = new OutgoingQueue();
+  #resendTimer: ReturnType<typeof setTimeout> | undefined;
   #isConnected = false;
   #limits = { frameBytesMax: FRAME_BYTES_MAX, turnsInFlightMax: TURNS_IN_FLIGHT_MAX };
 
@@ -71,10 +75,20 @@ export class SessionTurns {
     for (const [messageId, reason] of this.#canceling) this.#writeCancel(messageId, reason);
   }
 
+  /** The connection has ended; what is said from here on waits for the next one. */
+  disconnected(): void {
+    this.#isConnected = false;
+    clearTimeout(this.#resendTimer);
+    this.#resendTimer = undefined;
+  }
+
   /** Takes a numbered frame; false when it belongs to no turn of this client. */
   take(frame: IncomingMessage): boolean {
-    const turn = this.#turns.get(frame.inReplyTo ?? "");
-    if (!turn) return false;
+    const { inReplyTo = "" } = frame;
+    const turn = this.#turns.get(inReplyTo);
+    const isCanceled = this.#canceling.has(inReplyTo);
+    if (endsTurn(frame)) this.#canceling.delete(inReplyTo);
+    if (!turn) return isCanceled;
     this.#confirm(turn.messageId);
     if (frame.restart && !frame.sequence) this.#byHttp.delete(turn.messageId);
     if (!this.#byHttp.has(turn.messageId)) turn.apply(frame);
@@ -86,6 +100,8 @@ export class SessionTurns {
     if (!error) return undefined;
     const failure = new ClientError(error);
     const turn = this.#turns.get(inReplyTo);
+    // The turn is over, or has never begun: there is nothing to cancel.
+    if (this.#canceling.delete(inReplyTo) && !turn) return undefined;
     if (turn && !this.#accepted.has(inReplyTo)) turn.fail(failure);
     else if (failure.reason === "frame-rate") this.#resendSoon();
     else return failure;
@@ -127,7 +143,8 @@ export class SessionTurns {
   }
 
   failAll(error: ClientError): void {
-    this.#isConnected = false;
+    this.disconnected();
+    this.#canceling.clear();
     for (const turn of this.#turns.values()) turn.fail(error);
   }
 
@@ -141,7 +158,6 @@ export class SessionTurns {
     this.#turns.delete(messageId);
     this.#accepted.delete(messageId);
     this.#byHttp.delete(messageId);
-    this.#canceling.delete(messageId);
     this.#flush();
   }
 
@@ -160,6 +176,8 @@ export class SessionTurns {
       return;
     }
     this.#canceling.set(messageId, reason);
+    const [oldest = ""] = this.#canceling.keys();
+    if (this.#canceling.size > CANCELS_MAX) this.#canceling.delete(oldest);
     this.#writeCancel(messageId, reason);
   }
 
@@ -168,7 +186,8 @@ export class SessionTurns {
   }
 
   #resendSoon(): void {
-    setTimeout(() => {
+    this.#resendTimer ??= setTimeout(() => {
+      this.#resendTimer = undefined;
       this.#queue.reset();
       this.#flush();
     }, RESEND_DELAY_MS);

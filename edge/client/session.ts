@@ -7,6 +7,7 @@ import { aborted, ClientError, unreachable } from "./client-error.ts";
 import { BROKEN, Connection, type FirstFrame, type Missed } from "./connection.ts";
 import type { Admission, HttpCalls } from "./http-calls.ts";
 import type { IncomingMessage, OutgoingMessage } from "./message.ts";
+import { RecentIds } from "./recent-ids.ts";
 import { SessionPosition } from "./session-position.ts";
 import { SessionTurns } from "./session-turns.ts";
 import type { Turn } from "./turn.ts";
@@ -14,6 +15,8 @@ import type { Turn } from "./turn.ts";
 /** Closes before the first frame, in a row, after which a new ticket is asked for. */
 const REFUSALS_PER_TICKET = 2;
 const FLOOD_WAIT_MS = 30_000;
+/** A connection that lasted so long was a good one; one that ends before counts as a failure. */
+const STABLE_MS = 5_000;
 
 /** See the file. */
 export type SessionState = "connecting" | "open" | "waiting" | "closed";
@@ -49,12 +52,17 @@ export class Session {
   readonly #controller = new AbortController();
   readonly #turns: SessionTurns;
   readonly #position: SessionPosition;
+  /** A peer's message comes again when its acknowledgement was lost. */
+  readonly #told = new RecentIds();
   #connection: Connection | undefined;
   #id: string | undefined;
   #path = "/ws/v1/a2a/stream";
   #token: string | undefined;
   #state: SessionState = "waiting";
   #failures = 0;
+  /** Closes before the first frame, in a row. */
+  #refusals = 0;
+  #openedAtMs = 0;
   /** Settles when the session is over; rejects with why, when the program has not closed it. */
   readonly closed: Promise<void>;
 
@@ -139,6 +147,7 @@ export class Session {
     const { code, wasOpen } = await this.#converse(this.#token).finally(stop);
     this.#connection = undefined;
     this.#position.interrupt();
+    this.#turns.disconnected();
     return this.#afterClose(code, wasOpen);
   }
 
@@ -166,13 +175,14 @@ export class Session {
 
   /** The table of close codes in `docs/sessions.md`. */
   #afterClose(code: number, wasOpen: boolean): number {
-    if (wasOpen) this.#failures = 0;
+    if (wasOpen && Date.now() - this.#openedAtMs >= STABLE_MS) this.#failures = 0;
     if (code === 4410) this.#forgetSession();
     if (code === 4400) this.#position.clear();
     if (code === 4401) this.#token = undefined;
     if (code === 4429) return FLOOD_WAIT_MS;
     const waitMs = this.#backoff();
-    if (!wasOpen && this.#failures % REFUSALS_PER_TICKET === 0) this.#token = undefined;
+    this.#refusals = wasOpen ? 0 : this.#refusals + 1;
+    if (this.#refusals > 0 && this.#refusals % REFUSALS_PER_TICKET === 0) this.#token = undefined;
     return waitMs;
   }
 
@@ -190,6 +200,7 @@ export class Session {
   #opened(first: FirstFrame): void {
     this.#id = first.id;
     this.#token = first.resumeToken;
+    this.#openedAtMs = Date.now();
     this.#position.startAt(first.after);
     this.#setState("open");
     if (first.missed) this.#missed(first.missed);
@@ -215,7 +226,14 @@ export class Session {
     if (kind === "gap") this.#connection?.end(BROKEN);
     if (kind !== "next") return;
     if (missed) this.#missed(missed);
-    else if (!this.#turns.take(frame) && frame.content) this.#tell(() => this.#options.onMessage?.(frame));
+    else if (!this.#turns.take(frame)) this.#takeMessage(frame);
+  }
+
+  /** What has a place in a task is the answer to another client of this session. */
+  #takeMessage(frame: IncomingMessage): void {
+    if (!frame.content || frame.sequence) return;
+    const { senderId = "", messageId = "" } = frame;
+    if (this.#told.add(`${senderId} ${messageId}`)) this.#tell(() => this.#options.onMessage?.(frame));
   }
 
   #missed({ tasks }: Missed): void {

@@ -5,7 +5,10 @@
 import { aborted, ClientError } from "./client-error.ts";
 import type { IncomingMessage, TurnEvent } from "./message.ts";
 
-/** Events that nobody has read yet. Deltas are joined, so that only statuses and restarts count. */
+/**
+ * Events that nobody has read yet. Deltas are joined, so that only statuses and restarts count; past it one `restart`
+ * stands for all of them.
+ */
 const UNREAD_EVENTS_MAX = 1_000;
 
 const TERMINAL_STATE = /_(?:COMPLETED|FAILED|CANCELED|REJECTED)$/;
@@ -78,13 +81,14 @@ export class Turn implements AsyncIterable<TurnEvent> {
     if (this.#ended) return;
     const { sequence = 0, taskId, contextId } = message;
     const isSameTask = taskId === undefined || taskId === this.taskId;
-    if (isSameTask && sequence > 0 && sequence <= this.sequence) return;
+    const seen = isSameTask ? this.sequence : 0;
+    if (sequence > 0 && sequence <= seen) return;
     if (!isSameTask) this.sequence = 0;
     this.taskId = taskId ?? this.taskId;
     this.contextId = contextId ?? this.contextId;
     this.sequence = Math.max(this.sequence, sequence);
     if (message.error) this.fail(new ClientError(message.error));
-    else this.#take(message, sequence);
+    else this.#take(message, sequence, seen);
   }
 
   /** Ends the turn. */
@@ -95,11 +99,15 @@ export class Turn implements AsyncIterable<TurnEvent> {
     this.#end();
   }
 
-  #take(message: IncomingMessage, sequence: number): void {
-    const { delta, restart, content, status, accepted } = message;
-    if (delta !== undefined) {
-      this.text += delta;
-      this.#pieces.push({ sequence, end: this.text.length });
+  #take(message: IncomingMessage, sequence: number, seen: number): void {
+    const { restart, content, status, accepted } = message;
+    if (message.delta !== undefined) {
+      const pieces = piecesOf(message).filter((piece) => sequence === 0 || piece.sequence > seen);
+      for (const { sequence, text } of pieces) {
+        this.text += text;
+        this.#pieces.push({ sequence, end: this.text.length });
+      }
+      const delta = pieces.map(({ text }) => text).join("");
       this.#push({ type: "delta", delta, text: this.text, message });
     } else if (restart) {
       // One without a number voids the whole of a task that was lost.
@@ -124,7 +132,11 @@ export class Turn implements AsyncIterable<TurnEvent> {
     if (event.type === "delta" && last?.type === "delta") {
       this.#unread[this.#unread.length - 1] = { ...event, delta: last.delta + event.delta };
     } else this.#unread.push(event);
-    if (this.#unread.length > UNREAD_EVENTS_MAX) this.#unread.shift();
+    if (this.#unread.length > UNREAD_EVENTS_MAX) {
+      const { text, message } = event;
+      const standIn: TurnEvent = { type: "restart", reason: "unread", text, message };
+      this.#unread = event.type === "content" ? [standIn, event] : [standIn];
+    }
     this.#wake();
   }
 
@@ -135,7 +147,29 @@ export class Turn implements AsyncIterable<TurnEvent> {
   }
 }
 
-function endedWithout(state: string): ClientError {
+/** Whether no event of the turn comes after. */
+export function endsTurn({ content, error, status }: IncomingMessage): boolean {
+  return content !== undefined || error !== undefined || TERMINAL_STATE.test(status?.state ?? "");
+}
+
+/** The deltas that the gateway has put into one frame, each with its place in the task. */
+function piecesOf({
+  delta = "",
+  sequence = 0,
+  metadata,
+}: IncomingMessage): { sequence: number; text: string }[] {
+  const lengths = metadata?.["deltaLengths"];
+  if (!Array.isArray(lengths)) return [{ sequence, text: delta }];
+  let from = 0;
+  return lengths.map((length: number, index) => {
+    const text = delta.slice(from, from + length);
+    from += length;
+    return { sequence: sequence - lengths.length + 1 + index, text };
+  });
+}
+
+/** How a task that ended without a reply fails its turn. */
+export function endedWithout(state: string): ClientError {
   const code = state.endsWith("_CANCELED") ? "canceled" : "internal";
   return new ClientError({ code, message: `the task ended without a reply: ${state}`, details: { state } });
 }

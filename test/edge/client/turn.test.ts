@@ -49,6 +49,43 @@ describe("a turn", () => {
     expect(events[0]?.text).toHaveLength(5_000);
   });
 
+  it("has the text of exactly the deltas that a restart leaves, when they came in one frame with others", () => {
+    const turn = newTurn();
+    const metadata = { deltaLengths: [2, 3, 1] };
+    turn.apply({ taskId: "t-1", sequence: 1, delta: "a" });
+    turn.apply({ taskId: "t-1", sequence: 4, delta: "bbcccd", metadata });
+    turn.apply({ taskId: "t-1", sequence: 5, restart: { discardAfterSequence: 3 } });
+    expect(turn.text).toBe("abbccc");
+  });
+
+  it("takes of a frame of several deltas only those that it has not seen", async () => {
+    const turn = newTurn();
+    turn.apply({ taskId: "t-1", sequence: 3, delta: "seen" });
+    turn.apply({ taskId: "t-1", sequence: 5, delta: "12345", metadata: { deltaLengths: [1, 2, 2] } });
+    expect(turn.text).toBe("seen2345");
+    turn.apply({ taskId: "t-1", sequence: 6, content: {}, text: "seen2345" });
+    expect((await eventsOf(turn))[0]).toMatchObject({ type: "delta", delta: "seen2345" });
+  });
+
+  it("tells a reader who is 1,000 events behind, by a restart to the text as it is", async () => {
+    const turn = newTurn();
+    for (let n = 1; n <= 3_000; n += 2) {
+      turn.apply({ taskId: "t-1", sequence: n, delta: "x" });
+      turn.apply({ taskId: "t-1", sequence: n + 1, status: { state: "TASK_STATE_WORKING" } });
+    }
+    turn.apply({ taskId: "t-1", sequence: 3_001, content: {}, text: "x".repeat(1_500) });
+    const events = await eventsOf(turn);
+    expect(events.length).toBeLessThanOrEqual(1_001);
+    expect(events[0]).toMatchObject({ type: "restart", reason: "unread" });
+    let text = "";
+    for (const event of events) {
+      if (event.type === "restart") text = event.text;
+      if (event.type === "delta") text += event.delta;
+    }
+    expect(text).toBe("x".repeat(1_500));
+    expect(events.at(-1)?.type).toBe("content");
+  });
+
   it("fails with the gateway's own code", async () => {
     const turn = newTurn();
     turn.apply({ taskId: "t-1", sequence: 1, error: { code: "unavailable", message: "later" } });
