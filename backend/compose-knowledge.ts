@@ -13,7 +13,7 @@ import { MilvusConnection } from "./knowledge/milvus-connection.ts";
 import { MilvusVectorIndex } from "./knowledge/milvus-vector-index.ts";
 import { PostgresVectorIndex } from "./knowledge/postgres-vector-index.ts";
 import { readProjectDocuments } from "./knowledge/project-documents.ts";
-import { rebuildOutdated } from "./knowledge/rebuild.ts";
+import { rebuildEmpty, rebuildOutdated } from "./knowledge/rebuild.ts";
 import { syncProjectDocuments } from "./knowledge/sync-project-documents.ts";
 import { createTakeStep } from "./knowledge/take-step.ts";
 import type { VectorIndex } from "./knowledge/vector-index.ts";
@@ -70,11 +70,11 @@ export function composeKnowledge(
   const runner = new IngestionRunner({
     queue,
     take: createTakeStep({ ...parts, queue, revisions, index }),
-    tidy: (signal) =>
-      rebuildOutdated(
-        { ...parts, queue, onRebuild: (rebuild) => logger.info(rebuild, "a collection is built anew") },
-        signal,
-      ),
+    tidy: async (signal) => {
+      const onRebuild = (rebuild: object) => logger.info(rebuild, "a collection is built anew");
+      await rebuildOutdated({ ...parts, queue, onRebuild }, signal);
+      await rebuildEmpty({ ...parts, queue, index, onRebuild }, signal);
+    },
     random: Math.random,
     onFailure: ({ error, step }) => {
       const { tenantId, collection, kind, documentId, attempts } = step ?? {};

@@ -8,7 +8,7 @@ import { readBackendConfig } from "../backend/config.ts";
 import type { DocumentInput } from "../backend/knowledge/document-input.ts";
 import type { Ingestion } from "../backend/knowledge/ingestion.ts";
 import type { JobProgress } from "../backend/knowledge/stored-document.ts";
-import type { SqlDatabase } from "../backend/stores/sql-database.ts";
+import { PgliteSqlClient } from "../backend/stores/pglite-sql-client.ts";
 import type { AdministrationCall } from "../core/administration/actor.ts";
 import { ParleyError } from "../core/errors/parley-error.ts";
 import { sleep } from "../core/resilience/full-jitter.ts";
@@ -89,18 +89,21 @@ interface Work {
   readonly collection: string;
 }
 
-/** Ingestion on the open database, with whoever does its steps. */
+/**
+ * Ingestion on the open database, with whoever does its steps: this process for the embedded one only. On any other the
+ * backends do, for they know which index and which models there are; the environment here may say something else.
+ */
 async function withIngestion<Result>(
   { sql }: AdministrationCall,
   use: (ingestion: Ingestion, signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
   const config = readBackendConfig(process.env);
   const abort = new AbortController();
-  if (!("runScript" in sql)) {
+  if (!(sql instanceof PgliteSqlClient)) {
     const { ingestion, reader } = composeIngestion(config, sql, { wake: () => undefined, awaitMs: 0 });
     return use(ingestion, abort.signal).finally(() => reader.close());
   }
-  const knowledge = composeKnowledge(config, sql as SqlDatabase, pino({ level: "silent" }), { awaitMs: 0 });
+  const knowledge = composeKnowledge(config, sql, pino({ level: "silent" }), { awaitMs: 0 });
   knowledge.runner.start();
   return use(knowledge.ingestion, abort.signal).finally(() => knowledge.stop());
 }

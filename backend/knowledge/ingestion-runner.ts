@@ -23,6 +23,8 @@ const ATTEMPTS_MAX = 5;
 const RENEW_MS = 20_000;
 /** Old steps are looked for this often. */
 const TIDY_MS = 3_600_000;
+/** When that fails, for want of the database or the index, it is tried again after this time. */
+const TIDY_RETRY_MS = 30_000;
 
 /** What the runner works with, and who hears of it. */
 export interface IngestionRunnerOptions {
@@ -136,13 +138,15 @@ export class IngestionRunner {
     const { signal } = this.#stop;
     const { queue, tidy, onFailure } = this.#options;
     while (!signal.aborted) {
+      let delayMs = TIDY_MS;
       try {
         await queue.deleteFinished(signal);
         await tidy?.(signal);
       } catch (error) {
         if (!signal.aborted) onFailure({ error });
+        delayMs = TIDY_RETRY_MS;
       }
-      await pause(TIDY_MS, signal, signal);
+      await pause(delayMs, signal, signal);
     }
   }
 }

@@ -118,7 +118,8 @@ export class MilvusVectorIndex implements VectorIndex {
             collection_name: collectionName(dimension),
             filter: scopeFilter(scope),
             output_fields: ["count(*)"],
-            consistency_level: sdk.ConsistencyLevelEnum[this.#consistency],
+            // Whoever asks decides by it whether a collection has to be built anew.
+            consistency_level: sdk.ConsistencyLevelEnum.Strong,
             timeout,
           }),
         signal,

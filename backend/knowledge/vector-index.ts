@@ -93,7 +93,7 @@ export interface VectorIndex {
     signal: AbortSignal,
   ): Promise<void>;
 
-  /** How many chunks the scope holds. */
+  /** How many chunks the scope holds, those that were stored just now among them. */
   countChunks(scope: IndexScope, signal: AbortSignal): Promise<number>;
 
   /** The best candidates, those of both ways together, in no particular order; each chunk once. */

@@ -10,6 +10,15 @@ export const LEASE_SECONDS = 60;
 /** Finished steps are kept this long, so that their job can be looked at. */
 const KEPT_DAYS = 7;
 const DELETED_MAX = 1_000;
+/** Collections of one answer: 100 kB. */
+const COLLECTIONS_PAGE = 1_000;
+
+/** A collection with the generation that is searched. */
+export interface IndexedCollection {
+  readonly tenantId: string;
+  readonly collection: string;
+  readonly generation: number;
+}
 
 /** What became of a document when a step is over. */
 export interface DocumentOutcome {
@@ -52,28 +61,22 @@ const RENEW = `
   UPDATE knowledge_jobs SET lease_until = now() + ${LEASE_SECONDS} * interval '1 second'
    WHERE ${IS_OURS} RETURNING 1 AS one`;
 
-const FINISH = `
-  WITH finished AS (
-    UPDATE knowledge_jobs SET state = $3, error = $4, finished_at = now(), lease_until = NULL
-     WHERE ${IS_OURS} RETURNING *
+/** Changes a step that is ours and, when $3 names a state, its document, if that is still the version of the step. */
+const changeStep = (assignments: string) => `
+  WITH step AS (
+    UPDATE knowledge_jobs SET lease_until = NULL, ${assignments} WHERE ${IS_OURS} RETURNING *
   ), marked AS (
-    UPDATE knowledge_documents d SET state = $5, error = $6, chunks_count = $7::int
-      FROM finished f
-     WHERE $5::text IS NOT NULL AND d.tenant_id = f.tenant_id AND d.collection = f.collection
-       AND d.id = f.document_id AND d.revision = f.revision)
-  SELECT 1 AS one FROM finished`;
+    UPDATE knowledge_documents d SET state = $3, error = $4, chunks_count = $5::int
+      FROM step
+     WHERE $3::text IS NOT NULL AND d.tenant_id = step.tenant_id AND d.collection = step.collection
+       AND d.id = step.document_id AND d.revision = step.revision)
+  SELECT 1 AS one FROM step`;
 
-const RETRY = `
-  WITH again AS (
-    UPDATE knowledge_jobs SET
-      state = 'pending', error = $3, lease_until = NULL, not_before = now() + $4::float8 * interval '1 millisecond'
-     WHERE ${IS_OURS} RETURNING *
-  ), marked AS (
-    UPDATE knowledge_documents d SET state = $5, error = $3, chunks_count = $6::int
-      FROM again a
-     WHERE $5::text IS NOT NULL AND d.tenant_id = a.tenant_id AND d.collection = a.collection
-       AND d.id = a.document_id AND d.revision = a.revision)
-  SELECT 1 AS one FROM again`;
+const FINISH = changeStep("state = $6, error = $7, finished_at = now()");
+
+const RETRY = changeStep(
+  "state = 'pending', error = $6, not_before = now() + $7::float8 * interval '1 millisecond'",
+);
 
 /** A step that was begun and is given back does not count as a try. */
 const RELEASE = `
@@ -110,7 +113,18 @@ const OUTDATED = `
           AND j.generation = c.building_generation))
      AND EXISTS (
        SELECT FROM knowledge_documents d WHERE d.tenant_id = c.tenant_id AND d.collection = c.name)
-   ORDER BY tenant_id, name LIMIT 1000`;
+   ORDER BY tenant_id, name LIMIT ${COLLECTIONS_PAGE}`;
+
+/** In the order of the table's key, so that the next page begins after the last row of this one. */
+const INDEXED = `
+  SELECT tenant_id AS "tenantId", name AS collection, active_generation AS generation FROM knowledge_collections c
+   WHERE (tenant_id, name) > ($1, $2) AND deleted_at IS NULL AND EXISTS (
+       SELECT FROM knowledge_documents d
+        WHERE d.tenant_id = c.tenant_id AND d.collection = c.name AND d.chunks_count > 0)
+     AND NOT EXISTS (
+       SELECT FROM knowledge_jobs j
+        WHERE j.tenant_id = c.tenant_id AND j.collection = c.name AND j.state IN ('pending', 'running'))
+   ORDER BY tenant_id, name LIMIT ${COLLECTIONS_PAGE}`;
 
 const DELETE_FINISHED = `
   DELETE FROM knowledge_jobs WHERE position IN (
@@ -167,8 +181,8 @@ export class SqlIngestionQueue {
     { error, document }: { error?: string; document?: DocumentOutcome | undefined } = {},
     signal?: AbortSignal,
   ): Promise<void> {
-    const own = [document?.state ?? null, document?.error ?? null, document?.chunksCount ?? null];
-    await this.#client.query(FINISH, [position, attempts, state, error ?? null, ...own], signal);
+    const step = [position, attempts, ...outcomeParams(document)];
+    await this.#client.query(FINISH, [...step, state, error ?? null], signal);
   }
 
   /** Puts a step back, to be tried again after a while. */
@@ -177,8 +191,8 @@ export class SqlIngestionQueue {
     { error, delayMs, document }: { error: string; delayMs: number; document?: DocumentOutcome | undefined },
     signal?: AbortSignal,
   ): Promise<void> {
-    const own = [document?.state ?? null, document?.chunksCount ?? null];
-    await this.#client.query(RETRY, [position, attempts, error, delayMs, ...own], signal);
+    const step = [position, attempts, ...outcomeParams(document && { ...document, error })];
+    await this.#client.query(RETRY, [...step, error, delayMs], signal);
   }
 
   /** Gives a step back at once, for another backend to take. */
@@ -216,8 +230,24 @@ export class SqlIngestionQueue {
     return rows.map(({ tenant_id, name }) => ({ tenantId: tenant_id, collection: name }));
   }
 
+  /** Collections whose documents are in the index, as far as is known here, with nothing left to be done. */
+  async *indexedCollections(signal: AbortSignal): AsyncGenerator<IndexedCollection> {
+    let last: IndexedCollection | undefined;
+    for (;;) {
+      const after = [last?.tenantId ?? "", last?.collection ?? ""];
+      const page = await this.#client.query<IndexedCollection>(INDEXED, after, signal);
+      yield* page;
+      if (page.length < COLLECTIONS_PAGE) return;
+      last = page.at(-1);
+    }
+  }
+
   /** Forgets steps that were finished long ago, some of them at a time. */
   async deleteFinished(signal: AbortSignal): Promise<void> {
     await this.#client.query(DELETE_FINISHED, [], signal);
   }
+}
+
+function outcomeParams(document: DocumentOutcome | undefined) {
+  return [document?.state ?? null, document?.error ?? null, document?.chunksCount ?? null];
 }

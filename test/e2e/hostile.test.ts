@@ -1,22 +1,85 @@
-/** Messages that are within the limits and yet hard to swallow, and a stop while somebody waits for an answer. */
+/**
+ * Bodies far over the limits, which are refused early; messages that are within them and yet hard to swallow; and a stop
+ * while somebody waits for an answer.
+ */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BULK_BYTES_MAX, DOCUMENT_BYTES_MAX } from "../../core/knowledge/document-size.ts";
 import { type Gateway, startGateway } from "../support/gateway.ts";
 import { type OpenaiDouble, startOpenaiDouble } from "../support/openai-double.ts";
+import { api } from "./administration-client.ts";
 import { ask } from "./ask.ts";
+import { type Sending, sendLargeBody } from "./send-large-body.ts";
 
 const LIMIT_MS = 60_000;
+const MIB = 1_048_576;
+/** What sockets hold on the way: what was sent and not read when the refusal came. */
+const UNDER_WAY_BYTES_MAX = 16 * MIB;
+let gateway: Gateway;
+
+beforeAll(async () => {
+  gateway = await startGateway();
+}, LIMIT_MS);
+afterAll(async () => {
+  await gateway.stop();
+  gateway.remove();
+}, LIMIT_MS);
+
+/** The most memory that the edge's process has had, bytes. */
+function edgePeakBytes(): number {
+  const pid = gateway.record.children.find(({ name }) => name === "edge")?.pid;
+  const kilobytes = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  return Number(kilobytes) * 1_024;
+}
+
+const TEXT = { method: "PUT", path: "/api/v1/knowledge/docs/documents/big", contentType: "text/plain" };
+const BULK = {
+  method: "POST",
+  path: "/api/v1/knowledge/docs/documents",
+  contentType: "application/x-ndjson",
+};
+const LINE = '{"id":"big","mediaType":"text/plain","text":"';
+
+/** Before the others, which may need as much memory. */
+describe.runIf(process.platform === "linux")("a body that is far too large", () => {
+  it.each<[string, Sending, number]>([
+    ["a text of 100 MB that says so", { ...TEXT, bytes: 100 * MIB, announced: true }, 0],
+    [
+      "a text of 100 MB that does not say so",
+      { ...TEXT, bytes: 100 * MIB, announced: false },
+      DOCUMENT_BYTES_MAX,
+    ],
+    ["one line of 50 MB", { ...BULK, bytes: 50 * MIB, announced: false, head: LINE }, BULK_BYTES_MAX],
+    ["one line of 50 MB that says so", { ...BULK, bytes: 50 * MIB, announced: true, head: LINE }, 0],
+    [
+      "one JSON text of 50 MB",
+      { ...BULK, contentType: "application/json", bytes: 50 * MIB, announced: false, head: `[${LINE}` },
+      BULK_BYTES_MAX,
+    ],
+  ])(
+    "(%s) is refused before it is sent, and never held",
+    async (what, sending, readBytesMax) => {
+      const before = edgePeakBytes();
+      for (let round = 0; round < 3; round++) {
+        const { status, reason, sentBytes } = await sendLargeBody(gateway, sending);
+        expect({ status, reason }).toEqual({ status: 413, reason: "body-too-large" });
+        expect(sentBytes).toBeLessThanOrEqual(readBytesMax + UNDER_WAY_BYTES_MAX);
+        if (round === 0) {
+          console.info(
+            `${what}: refused after ${(sentBytes / MIB).toFixed(1)} of ${sending.bytes / MIB} MiB`,
+          );
+        }
+      }
+      const grownBytes = edgePeakBytes() - before;
+      console.info(`${what}: the edge's peak memory grew by ${(grownBytes / MIB).toFixed(0)} MiB`);
+      expect(grownBytes).toBeLessThan(sending.bytes);
+      expect((await api(gateway, "GET /api/v1/knowledge/docs/documents")).body).toEqual({ documents: [] });
+    },
+    LIMIT_MS,
+  );
+});
 
 describe("a message within the limits", () => {
-  let gateway: Gateway;
-  beforeAll(async () => {
-    gateway = await startGateway();
-  }, LIMIT_MS);
-  afterAll(async () => {
-    await gateway.stop();
-    gateway.remove();
-  }, LIMIT_MS);
-
   it.each([
     ["data", '{"receiverId":"echo","content":{"parts":[{"data":1e999}]}}'],
     ["a part's metadata", '{"receiverId":"echo","content":{"parts":[{"text":"x","metadata":{"a":1e999}}]}}'],
@@ -59,17 +122,17 @@ describe("Ctrl-C while a turn is running", () => {
   let provider: OpenaiDouble;
   it("lets the turn end and its answer reach the caller", { timeout: LIMIT_MS }, async () => {
     provider = await startOpenaiDouble({ latencyMs: 1_500 });
-    const gateway = await startGateway({ environment: { OPENAI_BASE_URL: provider.baseUrl } });
-    const answer = ask(gateway, { receiverId: "assistant", text: "Take your time" });
+    const stopping = await startGateway({ environment: { OPENAI_BASE_URL: provider.baseUrl } });
+    const answer = ask(stopping, { receiverId: "assistant", text: "Take your time" });
     await expect.poll(() => provider.requestCount, { timeout: 20_000 }).toBeGreaterThan(0);
-    const stopped = gateway.stop();
+    const stopped = stopping.stop();
     expect(await answer).toMatchObject({
       status: 200,
       body: { metadata: { model: expect.stringMatching(/^openai/) } },
     });
     expect(await stopped).toBe(0);
-    expect(readFileSync(`${gateway.dataDirectory}/logs/backend.log`, "utf8")).toContain("backend ended");
-    gateway.remove();
+    expect(readFileSync(`${stopping.dataDirectory}/logs/backend.log`, "utf8")).toContain("backend ended");
+    stopping.remove();
     await provider.close();
   });
 });

@@ -2,10 +2,13 @@
 import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
 import { text as readText } from "node:stream/consumers";
+import { type CallOptions, Code, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { KnowledgeService } from "../../proto/gen/parley/v1/knowledge_service_pb.js";
 import { type Gateway, startGateway } from "../support/gateway.ts";
 import { makePdf } from "../support/make-pdf.ts";
-import { api, eventually } from "./administration-client.ts";
+import { api, eventually, makeKey } from "./administration-client.ts";
 import type { Json } from "./ask.ts";
 
 const LIMIT_MS = 120_000;
@@ -186,6 +189,52 @@ describe("many documents over HTTP", () => {
     expect(answer).toMatchObject({ status: 400, body: { error: { code: "invalid_argument" } } });
     expect(answer.body.error.message).toMatch(words);
   });
+});
+
+describe("documents over gRPC", () => {
+  const clientOf = () => createClient(KnowledgeService, createGrpcTransport({ baseUrl: gateway.backendUrl }));
+  const document = { id: "a", contentType: "text/plain", content: new TextEncoder().encode("Llamas spit.") };
+
+  it(
+    "are put, found and deleted by keys with the scope for it, and by no other",
+    async () => {
+      const client = clientOf();
+      const keyOf = async (scopes: string[]) => {
+        const { text } = await makeKey(gateway, { scopes });
+        return { headers: { authorization: `Bearer ${text}` } };
+      };
+      const [reader, writer, sender] = [
+        await keyOf(["knowledge:read"]),
+        await keyOf(["knowledge:write"]),
+        await keyOf(["messages:send"]),
+      ];
+      const collection = "scoped";
+      const writes = (call: CallOptions) => [
+        () => client.putDocument({ collection, document }, call),
+        () => client.putDocuments({ collection, documents: [document] }, call),
+        () => client.deleteDocument({ collection, id: "a" }, call),
+        () => client.deleteCollection({ collection }, call),
+      ];
+      const reads = (call: CallOptions) => [
+        () => client.search({ collection, query: "llamas" }, call),
+        () => client.getDocument({ collection, id: "a" }, call),
+        () => client.listDocuments({ collection }, call),
+        () => client.getJob({ collection, jobId: "j" }, call),
+      ];
+      const refused = [...writes(reader), ...reads(writer), ...writes(sender), ...reads(sender)];
+      for (const call of refused) await expect(call()).rejects.toMatchObject({ code: Code.PermissionDenied });
+      for (const call of [...writes({}), ...reads({})]) {
+        await expect(call()).rejects.toMatchObject({ code: Code.Unauthenticated });
+      }
+      await client.putDocument({ collection, document }, writer);
+      const search = async () => (await client.search({ collection, query: "llamas spit" }, reader)).passages;
+      await eventually(30_000, async () => (await search()).length === 1);
+      expect(await search()).toMatchObject([{ documentId: "a", text: "Llamas spit." }]);
+      await client.deleteCollection({ collection }, writer);
+      expect(await search()).toEqual([]);
+    },
+    LIMIT_MS,
+  );
 });
 
 describe("a search over HTTP", () => {

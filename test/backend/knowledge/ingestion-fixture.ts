@@ -5,7 +5,7 @@ import { DocumentReader } from "../../../backend/knowledge/document-reader.ts";
 import { Ingestion } from "../../../backend/knowledge/ingestion.ts";
 import { IngestionRunner } from "../../../backend/knowledge/ingestion-runner.ts";
 import { PostgresVectorIndex } from "../../../backend/knowledge/postgres-vector-index.ts";
-import { rebuildOutdated } from "../../../backend/knowledge/rebuild.ts";
+import { rebuildEmpty, rebuildOutdated } from "../../../backend/knowledge/rebuild.ts";
 import { createTakeStep } from "../../../backend/knowledge/take-step.ts";
 import { EmbeddingModels } from "../../../backend/llm/embedding-models.ts";
 import { migrate, readMigrations } from "../../../backend/stores/migrate.ts";
@@ -101,8 +101,11 @@ function createBackend({ database, index, server, reader, embeddingModel, awaitM
       taken.push(`${step.kind} ${step.documentId}`);
       return take(step, signal, onProgress);
     },
-    tidy: (signal) =>
-      rebuildOutdated({ queue, collections, models, makeId, onRebuild: () => undefined }, signal),
+    tidy: async (signal) => {
+      const rebuilding = { queue, collections, models, index, makeId, onRebuild: () => undefined };
+      await rebuildOutdated(rebuilding, signal);
+      await rebuildEmpty(rebuilding, signal);
+    },
     random: () => 0,
     onFailure: ({ error }) => failures.push(error),
   });

@@ -33,6 +33,12 @@ export function ingestionContract(open: () => Promise<SqlDatabase>): void {
   const mine = () => `tenant_id = '${tenant}'`;
   const words = (id: string, count = 40) =>
     `# About ${id}\n\n${`The ${id} is a thing of its own kind. `.repeat(count)}`;
+  /** As if the last change were longer ago. */
+  const settle = () =>
+    fixture.database.query(
+      "UPDATE knowledge_collections SET revised_at = now() - interval '1 minute' WHERE name = 'docs'",
+      [],
+    );
   const found = async (
     query: string,
     generation = 1,
@@ -238,12 +244,6 @@ export function ingestionContract(open: () => Promise<SqlDatabase>): void {
   describe("the state of a collection", () => {
     const current = (backend: Backend, tenantId = tenant) =>
       backend.revisions.current(tenantId, "docs", signal);
-    /** As if the last change were longer ago. */
-    const settle = () =>
-      fixture.database.query(
-        "UPDATE knowledge_collections SET revised_at = now() - interval '1 minute' WHERE name = 'docs'",
-        [],
-      );
 
     it("has another name after each document that was put, replaced or deleted, and with each new collection", async () => {
       const backend = start();
@@ -291,6 +291,52 @@ export function ingestionContract(open: () => Promise<SqlDatabase>): void {
       await settle();
       expect(await current(backend, "somebody-else")).not.toBe(none);
       await backend.collections.delete(SHARED_TENANT_ID, "docs");
+    });
+  });
+
+  describe("an index that has nothing of a collection", () => {
+    it("gets all of its documents, as a new generation, when a backend starts", async () => {
+      const first = start();
+      await first.ingestion.putMany(
+        "docs",
+        ["a", "b"].map((id) => input(id, words(id))),
+        call(),
+      );
+      await first.runner.stop();
+      // What a new, empty index is to the backend that starts on it.
+      await fixture.database.query(`DELETE FROM knowledge_chunks WHERE ${mine()}`, []);
+      const next = start();
+      await until(async () => (await next.collections.find(tenant, "docs"))?.active.generation === 2);
+      expect(await found("thing", 2)).toEqual(["a", "b"]);
+      // The older generation is dropped as well.
+      await until(
+        async () => (await fixture.count("knowledge_jobs", `${mine()} AND finished_at IS NULL`)) === 0,
+      );
+    });
+
+    it("is looked for among all collections, however many there are", async () => {
+      const { queue } = fixture.backend();
+      const { database } = fixture;
+      await database.query(
+        `INSERT INTO knowledge_collections (tenant_id, name, active_model, active_dimension)
+         SELECT $1, 'c' || n, 'builtin/lexical-1', 32 FROM generate_series(1, 1001) n`,
+        [tenant],
+      );
+      await database.query(
+        `INSERT INTO knowledge_documents
+           (tenant_id, collection, id, title, media_type, content_hash, size_bytes, format, text, chunks_count)
+         SELECT tenant_id, name, 'd', '', 'text/plain', '', 0, 'plain', '', 1 FROM knowledge_collections
+          WHERE tenant_id = $1`,
+        [tenant],
+      );
+      const names = new Set<string>();
+      for await (const { tenantId, collection } of queue.indexedCollections(signal)) {
+        if (tenantId === tenant) names.add(collection);
+      }
+      for (const table of ["knowledge_documents", "knowledge_collections"]) {
+        await database.query(`DELETE FROM ${table} WHERE ${mine()}`, []);
+      }
+      expect(names.size).toBe(1_001);
     });
   });
 
