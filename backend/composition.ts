@@ -34,7 +34,7 @@ import { hashSecretWithNode } from "./rpc/hash-secret-with-node.ts";
 import { HealthStatus } from "./rpc/health-service.ts";
 import { createRequestHandler } from "./rpc/request-handler.ts";
 import { listen } from "./server.ts";
-import { GroupCommitLog } from "./stores/message-log.ts";
+import { GroupCommitLog, type LogStore } from "./stores/message-log.ts";
 import { migrate, readMigrations } from "./stores/migrate.ts";
 import { Retention } from "./stores/retention.ts";
 import { seedDevelopmentKey, seedDirectory } from "./stores/seed.ts";
@@ -51,6 +51,12 @@ export interface Backend {
   drain(graceMs: number): Promise<void>;
 }
 
+/** What may be other than the configuration makes it. */
+export interface BackendParts {
+  /** Where the durable log's batches go; default: the database. */
+  readonly logStore?: LogStore;
+}
+
 /** After the last turn has ended, its answer has this long to reach its caller. */
 const ANSWER_FLUSH_MS = 1_000;
 /** A Redis that is there answers at once; one that is not must not keep the backend from starting. */
@@ -59,17 +65,28 @@ const REDIS_START_WAIT_MS = 5_000;
 const LOG_DRAIN_MS = 5_000;
 
 /** Builds and starts everything; what was started is ended again when a later part fails. */
-export async function composeBackend(config: BackendConfig, logger: Logger): Promise<Backend> {
+export async function composeBackend(
+  config: BackendConfig,
+  logger: Logger,
+  parts: BackendParts = {},
+): Promise<Backend> {
   const database = await openDatabase(config, logger);
   try {
-    return await serve(config, logger, database);
+    return await serve({ config, logger, database, parts });
   } catch (error) {
     await database.close();
     throw error;
   }
 }
 
-async function serve(config: BackendConfig, logger: Logger, database: OpenDatabase): Promise<Backend> {
+interface Opened {
+  config: BackendConfig;
+  logger: Logger;
+  database: OpenDatabase;
+  parts: BackendParts;
+}
+
+async function serve({ config, logger, database, parts }: Opened): Promise<Backend> {
   await prepareDatabase(config, logger, database);
   const monotonicNow = () => performance.now();
   const stored = new SqlDirectory(database.client, (agent) =>
@@ -77,7 +94,7 @@ async function serve(config: BackendConfig, logger: Logger, database: OpenDataba
   );
   const directory = new CachedDirectory(stored, { now: monotonicNow, coalesce: true });
   const log = new GroupCommitLog({
-    store: new SqlMessageLogStore(database.client.relaxed),
+    store: parts.logStore ?? new SqlMessageLogStore(database.client.relaxed),
     now: monotonicNow,
     random: Math.random,
     onFailure: ({ error, ...failure }) => logger.error({ ...failure, err: error }, "the message log failed"),

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
-import type { ReadyMessage } from "../../backend/main.ts";
+import type { ReadyMessage } from "../../backend/run-backend.ts";
 import { withoutOwnVariables } from "./gateway.ts";
 
 const PROJECT_DIRECTORY = fileURLToPath(new URL("../..", import.meta.url));

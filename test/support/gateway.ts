@@ -45,18 +45,21 @@ export interface GatewayOptions {
   environment?: Record<string, string>;
   /** An earlier gateway's, to start on its data; or an empty one, in which it makes its own database. */
   dataDirectory?: string;
+  /** Default: `scripts/start.ts`. */
+  startScript?: string;
 }
 
 /** Starts the gateway and waits until it serves. */
 export async function startGateway({
   environment = {},
   dataDirectory,
+  startScript = "scripts/start.ts",
 }: GatewayOptions = {}): Promise<Gateway> {
   const directory = dataDirectory ?? mkdtempSync(join(tmpdir(), "parley-"));
   if (dataDirectory === undefined && environment["DATABASE_URL"] === undefined) {
     await copyEmptyDatabase(join(directory, "postgres"));
   }
-  const child = spawn(process.execPath, ["scripts/start.ts", "--json"], {
+  const child = spawn(process.execPath, [startScript, "--json"], {
     cwd: PROJECT_DIRECTORY,
     stdio: ["ignore", "pipe", "pipe"],
     env: {
