@@ -82,7 +82,8 @@ export class LocalGateway {
     const backend = new BackendProgram({
       entry: join(this.#parts.projectDirectory, this.#parts.backendEntry),
       directory: this.#parts.projectDirectory,
-      settings: this.#settings,
+      // Where the edge will be reached, which 0 does not say.
+      settings: { ...this.#settings, port },
       output: this.#openOutput("backend"),
     });
     const [worker] = await Promise.all([this.#buildWorker(), this.#run(backend)]);

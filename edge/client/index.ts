@@ -1,4 +1,4 @@
-/** What the package `parley/client` exports. */
+/** What the package `parley-client` exports. */
 export { ClientError, type ErrorCode } from "./client-error.ts";
 export { type CallOptions, type Client, type ClientOptions, createClient } from "./create-client.ts";
 export type { Admission, Credential } from "./http-calls.ts";

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { buildWorker } from "../../scripts/build-worker.ts";
 import { workerdPath } from "../../scripts/edge-program.ts";
 import { spawnGuarded } from "../../scripts/guarded-process.ts";
-import { renderWorkerdConfig } from "../../scripts/workerd-config.ts";
+import { type DurableObjectBinding, renderWorkerdConfig } from "../../scripts/workerd-config.ts";
 import { readCompatibility, readDurableObjects, type WorkerBundle } from "../../scripts/wrangler.ts";
 
 const PROJECT_DIRECTORY = fileURLToPath(new URL("../..", import.meta.url));
@@ -28,6 +28,8 @@ export interface WorkerdOptions {
   bindings: Readonly<Record<string, string>>;
   /** Of loopback; default a free one. */
   port?: number;
+  /** Default: those of wrangler.toml. */
+  durableObjects?: readonly DurableObjectBinding[];
   /** Of an earlier one, whose Durable Objects go on; left to who gives it. */
   storageDirectory?: string;
 }
@@ -37,6 +39,8 @@ export interface RunningWorkerd {
   url: string;
   /** Lines of its output so far, both streams. */
   logs: readonly string[];
+  /** Of its process group. */
+  pid: number;
   stop(): Promise<void>;
 }
 
@@ -59,6 +63,7 @@ export async function startWorkerd({
   modulePath,
   bindings,
   port: givenPort = 0,
+  durableObjects,
   storageDirectory: givenStorageDirectory,
 }: WorkerdOptions): Promise<RunningWorkerd> {
   const directory = await mkdtemp(join(tmpdir(), "parley-workerd-"));
@@ -72,7 +77,7 @@ export async function startWorkerd({
     renderWorkerdConfig({
       modulePath: "worker.js",
       ...readCompatibility(wranglerToml),
-      durableObjects: readDurableObjects(wranglerToml),
+      durableObjects: durableObjects ?? readDurableObjects(wranglerToml),
       storageDirectory,
       variables: bindings,
       address: `127.0.0.1:${givenPort}`,
@@ -105,7 +110,7 @@ export async function startWorkerd({
   const timer = setTimeout(failed, START_TIMEOUT_MS);
   void workerd.exited.then(failed);
   try {
-    return { url: `http://127.0.0.1:${await port.promise}`, logs, stop };
+    return { url: `http://127.0.0.1:${await port.promise}`, logs, pid: workerd.pid, stop };
   } catch (error) {
     await stop();
     throw error;
