@@ -10,15 +10,15 @@ import { sessionOf } from "../sessions/caller-sessions.ts";
 import { toRefusal } from "../sessions/opening.ts";
 import { Mailbox } from "./mailbox.ts";
 import {
-  ENDED_KEPT_MAX,
   ENDED_KEPT_MS,
   FOLLOW_MS,
   RETRY_MS,
   SESSIONS_ATTACHED_MAX,
+  UNACKNOWLEDGED_CHARACTERS_MAX,
   UNACKNOWLEDGED_MAX,
 } from "./mailbox-limits.ts";
 import type { FollowedTask, MailboxMessage, MailboxRpc, TaskOfCaller } from "./mailbox-rpc.ts";
-import { MailboxStore } from "./mailbox-store.ts";
+import { type MailboxEntry, MailboxStore } from "./mailbox-store.ts";
 
 /** Entries whose senders are told in one step. */
 const TOLD_STEP = 50;
@@ -47,6 +47,7 @@ export class MailboxObject extends DurableObject<object> implements MailboxRpc {
 
   async accept(message: MailboxMessage) {
     return refusing(async () => {
+      this.#store.create();
       const outcome = await this.#mailbox.accept(message);
       await this.#look();
       return outcome;
@@ -79,6 +80,7 @@ export class MailboxObject extends DurableObject<object> implements MailboxRpc {
   }
 
   async attach(tenantId: string, peerId: string, sessionId: string): Promise<void> {
+    this.#store.create();
     const { attachment = 0, sessionIds = [] } = this.#store.state() ?? {};
     const attached = [...sessionIds.filter((id) => id !== sessionId), sessionId].slice(
       -SESSIONS_ATTACHED_MAX,
@@ -100,7 +102,7 @@ export class MailboxObject extends DurableObject<object> implements MailboxRpc {
 
   async alarm(): Promise<void> {
     this.#mailbox.expire();
-    this.#store.forget(Date.now() - ENDED_KEPT_MS, ENDED_KEPT_MAX);
+    if (this.#store.exists) this.#mailbox.forget();
     if (this.#store.isEmpty() && !this.#store.state()?.sessionIds.length) {
       await this.ctx.storage.deleteAlarm();
       await this.ctx.storage.deleteAll();
@@ -112,6 +114,7 @@ export class MailboxObject extends DurableObject<object> implements MailboxRpc {
 
   /** After any change: hands messages on, tells senders, and sets the alarm. */
   async #look(): Promise<void> {
+    if (!this.#store.exists) return;
     this.#handing ??= this.#hand().finally(() => {
       this.#handing = undefined;
     });
@@ -134,7 +137,9 @@ export class MailboxObject extends DurableObject<object> implements MailboxRpc {
       const { tenantId = "", sessionIds = [], attachment = 0 } = this.#store.state() ?? {};
       const sessionId = sessionIds.at(-1);
       if (sessionId === undefined) return;
-      const due = this.#store.waiting(UNACKNOWLEDGED_MAX).filter(({ handedTo }) => handedTo < attachment);
+      const due = handedAtOnce(this.#store.waiting(UNACKNOWLEDGED_MAX)).filter(
+        ({ handedTo }) => handedTo < attachment,
+      );
       if (due.length === 0) return;
       const items = due.map(({ sequence, text }) => ({ sequence, text }));
       try {
@@ -161,14 +166,17 @@ export class MailboxObject extends DurableObject<object> implements MailboxRpc {
       const { tenantId = "" } = this.#store.state() ?? {};
       const untold = this.#store.untold(TOLD_STEP);
       if (untold.length === 0) return;
+      let failures = 0;
       for (const { sequence, sessionId, events, told } of untold) {
         try {
           const isTaken = await sessionOf(this.env, tenantId, sessionId).tell(events.slice(told));
           this.#store.told(sequence, isTaken ? events.length : told, isTaken ? sessionId : "");
         } catch {
-          return this.#alarmAt(Date.now() + RETRY_MS);
+          // One session that cannot be told must not keep the others waiting.
+          failures += 1;
         }
       }
+      if (failures > 0) return this.#alarmAt(Date.now() + RETRY_MS);
     }
   }
 
@@ -183,6 +191,15 @@ export class MailboxObject extends DurableObject<object> implements MailboxRpc {
     waiters.delete(resolve);
     if (waiters.size === 0) this.#waiting.delete(taskId);
   }
+}
+
+/** The first messages that wait, as many as may be unacknowledged together. */
+function handedAtOnce(waiting: readonly MailboxEntry[]): MailboxEntry[] {
+  let characters = 0;
+  return waiting.filter(({ text }, index) => {
+    characters += text.length;
+    return index === 0 || characters <= UNACKNOWLEDGED_CHARACTERS_MAX;
+  });
 }
 
 async function refusing<Outcome>(work: () => Promise<Outcome>) {

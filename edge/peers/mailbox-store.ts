@@ -57,13 +57,27 @@ export interface MailboxState {
   attachment: number;
 }
 
-/** See above. */
+/** See above. Until it has been created it is empty, and reading it leaves no trace: task ids can be made up. */
 export class MailboxStore {
   readonly #sql: SqlStorage;
+  #exists: boolean;
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
-    sql.exec(`
+    const tables = sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'mailbox'");
+    this.#exists = tables.toArray().length > 0;
+  }
+
+  /** Whether anything has ever been kept here. */
+  get exists(): boolean {
+    return this.#exists;
+  }
+
+  /** Makes the tables, once. */
+  create(): void {
+    if (this.#exists) return;
+    this.#exists = true;
+    this.#sql.exec(`
       CREATE TABLE IF NOT EXISTS mailbox (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL);
       CREATE TABLE IF NOT EXISTS entries (
         sequence INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -94,6 +108,7 @@ export class MailboxStore {
 
   /** Undefined in a mailbox that nobody has used. */
   state(): MailboxState | undefined {
+    if (!this.#exists) return undefined;
     const row = this.#sql.exec<{ state: string }>("SELECT state FROM mailbox").toArray()[0];
     return row && (JSON.parse(row.state) as MailboxState);
   }
@@ -153,6 +168,17 @@ export class MailboxStore {
     return { count, bytes: bytes ?? 0 };
   }
 
+  /** Messages that have not ended. */
+  openCount(): number {
+    return this.#sql.exec<{ count: number }>("SELECT COUNT(*) AS count FROM entries WHERE ended = 0").one()
+      .count;
+  }
+
+  /** The oldest message that the peer has and has not answered. */
+  oldestDelivered(): MailboxEntry | undefined {
+    return this.#find("ended = 0 AND text = '' ORDER BY sequence LIMIT 1")[0];
+  }
+
   /** Messages whose time is up. */
   expired(nowMs: number, countMax: number): MailboxEntry[] {
     return this.#find("ended = 0 AND expires_at <= ? ORDER BY expires_at LIMIT ?", nowMs, countMax);
@@ -160,6 +186,7 @@ export class MailboxStore {
 
   /** When the next message's time is up. */
   nextExpiryMs(): number | undefined {
+    if (!this.#exists) return undefined;
     const row = this.#sql.exec<{ at: number | null }>(
       "SELECT MIN(expires_at) AS at FROM entries WHERE ended = 0",
     );
@@ -219,11 +246,19 @@ export class MailboxStore {
     );
   }
 
+  /** Messages that have ended and are kept. */
+  endedCount(): number {
+    return this.#sql.exec<{ count: number }>("SELECT COUNT(*) AS count FROM entries WHERE ended = 1").one()
+      .count;
+  }
+
   isEmpty(): boolean {
+    if (!this.#exists) return true;
     return this.#sql.exec("SELECT 1 FROM entries LIMIT 1").toArray().length === 0;
   }
 
   #find(condition: string, ...values: (string | number)[]): MailboxEntry[] {
+    if (!this.#exists) return [];
     const rows = this.#sql.exec<EntryRow>(`SELECT * FROM entries WHERE ${condition}`, ...values).toArray();
     const peerId = this.state()?.peerId ?? "";
     return rows.map((row) => ({

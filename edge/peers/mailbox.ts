@@ -9,7 +9,16 @@ import { ParleyError } from "../../core/errors/parley-error.ts";
 import type { Clock } from "../../core/resilience/deadline.ts";
 import { type A2AMessage, A2AMessageSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import { newSessionId } from "../sessions/session-token.ts";
-import { BYTES_WAITING_MAX, HOPS_MAX, MESSAGES_WAITING_MAX } from "./mailbox-limits.ts";
+import {
+  BYTES_WAITING_MAX,
+  ENDED_KEPT_MAX,
+  ENDED_KEPT_MS,
+  FORGET_EVERY,
+  HOPS_MAX,
+  MESSAGES_WAITING_MAX,
+  OPEN_MAX,
+  STORED_BYTES_MAX,
+} from "./mailbox-limits.ts";
 import type { FollowedEvents, MailboxMessage, TaskOfCaller } from "./mailbox-rpc.ts";
 import type { MailboxEntry, MailboxStore } from "./mailbox-store.ts";
 import { type Delivery, peerEvent, peerTaskId } from "./peer-task.ts";
@@ -30,6 +39,7 @@ export class Mailbox {
   readonly #store: MailboxStore;
   readonly #now: Clock;
   readonly #onEvent: (taskId: string) => void;
+  #endedSinceForget = 0;
 
   constructor({ store, now, onEvent }: MailboxOptions) {
     this.#store = store;
@@ -46,18 +56,21 @@ export class Mailbox {
     if (before) return this.#again(before, fingerprint, subject);
     const hops = this.#hopsOf(message);
     this.#requireRoom(text);
+    if (this.#store.openCount() >= OPEN_MAX) this.#giveUpOldest();
     if (!this.#store.state()) {
       this.#store.saveState({ tenantId, peerId, sessionIds: [], attachment: 0 });
     }
     message.taskId = peerTaskId(peerId, newSessionId());
     message.contextId ||= crypto.randomUUID();
     message.metadata = { ...message.metadata, hops };
+    const stored = toJsonString(A2AMessageSchema, message);
+    requireFits(stored);
     const entry = this.#store.add({
       taskId: message.taskId,
       messageId: message.messageId,
       senderId: message.senderId,
       contextId: message.contextId,
-      text: toJsonString(A2AMessageSchema, message),
+      text: stored,
       expiresAtMs: this.#now() + ttlMs,
       ...{ subject, fingerprint, hops, sessionId },
     });
@@ -123,6 +136,18 @@ export class Mailbox {
     }
   }
 
+  /** Forgets what has ended long ago, and more than is kept. */
+  forget(): void {
+    this.#endedSinceForget = 0;
+    this.#store.forget(this.#now() - ENDED_KEPT_MS, ENDED_KEPT_MAX);
+  }
+
+  /** A peer that takes messages and answers none would have them kept until their time is up, however many. */
+  #giveUpOldest(): void {
+    const oldest = this.#store.oldestDelivered();
+    if (oldest) this.#addEvent(oldest, "unanswered");
+  }
+
   #again(before: MailboxEntry, fingerprint: string, subject: string): FollowedEvents {
     if (before.fingerprint === fingerprint && before.subject === subject) return followed(before, 0);
     throw new ParleyError("conflict", "another message had this `messageId`; choose a new one", {
@@ -133,9 +158,13 @@ export class Mailbox {
   #addEvent(entry: MailboxEntry, delivery: Delivery, reply?: A2AMessage): void {
     const nowMs = this.#now();
     const sequence = entry.events.length + 1;
-    this.#store.addEvent(entry, peerEvent(entry, { sequence, nowMs, delivery }, reply));
+    const event = peerEvent(entry, { sequence, nowMs, delivery }, reply);
+    if (reply) requireFits(JSON.stringify([...entry.events, event]));
+    this.#store.addEvent(entry, event);
     if (delivery !== "accepted" && delivery !== "delivered") {
       this.#store.end(entry.sequence, nowMs, reply?.messageId);
+      this.#endedSinceForget += 1;
+      if (this.#endedSinceForget >= FORGET_EVERY) this.forget();
     }
     this.#onEvent(entry.taskId);
   }
@@ -181,6 +210,17 @@ export function requireFewHops(hops: number): void {
     "failed_precondition",
     `this answers an answer for the ${hops}th time, and ${HOPS_MAX} are allowed: agents seem to answer each other without end. To go on, send a message without \`inReplyTo\` and \`metadata.hops\``,
     { reason: "loop" },
+  );
+}
+
+/** @throws ParleyError `invalid_argument`, reason `message-too-large` */
+function requireFits(stored: string): void {
+  const bytes = new TextEncoder().encode(stored).length;
+  if (bytes <= STORED_BYTES_MAX) return;
+  throw new ParleyError(
+    "invalid_argument",
+    `the message takes ${bytes} bytes to keep, and a mailbox keeps at most ${STORED_BYTES_MAX} of one; split it`,
+    { reason: "message-too-large", details: { bytesMax: STORED_BYTES_MAX } },
   );
 }
 

@@ -4,7 +4,7 @@
  */
 import type { SqlStorage } from "@cloudflare/workers-types";
 import type { Frame } from "./frame.ts";
-import { ROW_CHARACTERS_MAX } from "./session-limits.ts";
+import { mayHaveMore, partsOf } from "./row-parts.ts";
 
 /** Frames looked at in one step when room is made. */
 const STEP_FRAMES = 100;
@@ -21,7 +21,7 @@ export class FrameRows {
   add({ first, last, envelope, deltas }: Frame, savedAtMs: number): number {
     const body = JSON.stringify({ envelope, deltas });
     const bytes = new TextEncoder().encode(body).length;
-    const [start = "", ...rest] = partsOf(body);
+    const [start, ...rest] = partsOf(body);
     this.#sql.exec("INSERT INTO frames VALUES (?, ?, ?, ?, ?)", last, first, start, bytes, savedAtMs);
     for (const [part, text] of rest.entries()) {
       this.#sql.exec("INSERT INTO frame_parts VALUES (?, ?, ?)", last, part, text);
@@ -37,7 +37,7 @@ export class FrameRows {
       countMax,
     );
     return rows.toArray().map(({ first, last, body }) => {
-      const whole = body.length < ROW_CHARACTERS_MAX - 1 ? body : body + this.#restOf(last);
+      const whole = mayHaveMore(body) ? body + this.#restOf(last) : body;
       return { first, last, ...JSON.parse(whole) } as Frame;
     });
   }
@@ -97,16 +97,4 @@ export class FrameRows {
       .map(({ body }) => body)
       .join("");
   }
-}
-
-/** A text in pieces that fit a row; no pair of surrogates is cut, as SQLite stores UTF-8. */
-function partsOf(text: string): string[] {
-  const parts: string[] = [];
-  for (let from = 0; from < text.length; ) {
-    let to = Math.min(from + ROW_CHARACTERS_MAX, text.length);
-    if (to < text.length && /[\uD800-\uDBFF]/.test(text[to - 1] ?? "")) to -= 1;
-    parts.push(text.slice(from, to));
-    from = to;
-  }
-  return parts;
 }

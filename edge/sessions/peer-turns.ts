@@ -21,6 +21,9 @@ import type { FrameLog } from "./frame-log.ts";
 import type { SessionOwner } from "./session-owner.ts";
 import type { TurnStore } from "./turn-store.ts";
 
+/** In place of a delivery's number: it has been acknowledged, and the mailbox has yet to say that it knows. */
+const ACKNOWLEDGED = 0;
+
 /** What they touch. */
 export interface PeerTurnsOptions {
   readonly env: object;
@@ -84,8 +87,8 @@ export class PeerTurns {
     await catchUp.done;
     for (const { sequence, text } of items) {
       const known = sql.exec<{ last: number }>("SELECT last FROM deliveries WHERE sequence = ?", sequence);
-      const { last } = known.toArray()[0] ?? { last: 0 };
-      if (last >= log.keptFrom) continue;
+      const [row] = known.toArray();
+      if (row && (row.last === ACKNOWLEDGED || row.last >= log.keptFrom)) continue;
       const frame = log.appendSaved({ envelope: envelopeToJson(readPeerEvent(text)) });
       sql.exec("INSERT OR REPLACE INTO deliveries VALUES (?, ?)", sequence, frame.last);
       send(frame);
@@ -94,12 +97,32 @@ export class PeerTurns {
 
   /** A client has everything up to a number; the mailbox can let go of that. */
   async acknowledged(through: number, { principal }: SessionOwner): Promise<void> {
-    const { sql, env } = this.#options;
-    const rows = sql.exec<{ sequence: number }>("SELECT sequence FROM deliveries WHERE last <= ?", through);
-    const sequences = rows.toArray().map(({ sequence }) => sequence);
-    if (sequences.length === 0) return;
-    await mailboxOf(env, principal.tenantId, principal.subject).acknowledge(sequences);
-    sql.exec("DELETE FROM deliveries WHERE last <= ?", through);
+    const { sql, env, log, sessionId } = this.#options;
+    const { tenantId, subject } = principal;
+    const mailbox = mailboxOf(env, tenantId, subject);
+    sql.exec(
+      "UPDATE deliveries SET last = ? WHERE last <= ? AND last >= ?",
+      ACKNOWLEDGED,
+      through,
+      log.keptFrom,
+    );
+    // What was dropped before anybody acknowledged it may never have been read: it is handed over once more.
+    const dropped = this.#deliveries("last > ? AND last <= ?", ACKNOWLEDGED, through);
+    for (const sequence of dropped) sql.exec("DELETE FROM deliveries WHERE sequence = ?", sequence);
+    const acknowledged = this.#deliveries("last = ?", ACKNOWLEDGED);
+    if (acknowledged.length > 0) await mailbox.acknowledge(acknowledged);
+    for (const sequence of acknowledged) {
+      sql.exec("DELETE FROM deliveries WHERE sequence = ? AND last = ?", sequence, ACKNOWLEDGED);
+    }
+    if (dropped.length > 0) await mailbox.attach(tenantId, subject, sessionId);
+  }
+
+  #deliveries(condition: string, ...values: number[]): number[] {
+    const rows = this.#options.sql.exec<{ sequence: number }>(
+      `SELECT sequence FROM deliveries WHERE ${condition}`,
+      ...values,
+    );
+    return rows.toArray().map(({ sequence }) => sequence);
   }
 
   /** Whether its mailbox knows of this session, as far as is known; false for callers that are no peers. */

@@ -1,18 +1,24 @@
 /** The tables of one session, in its object's own SQLite. There are none until the session has been created. */
 import type { SqlStorage } from "@cloudflare/workers-types";
 
-/** Added later: sessions that were begun before have none. */
-const FRAME_PARTS = `
+/** Added later: sessions that were begun before have none of them. */
+const PARTS = `
   CREATE TABLE IF NOT EXISTS frame_parts (
     last INTEGER NOT NULL,
     part INTEGER NOT NULL,
     body TEXT NOT NULL,
     PRIMARY KEY (last, part)
+  );
+  CREATE TABLE IF NOT EXISTS turn_parts (
+    message_id TEXT NOT NULL,
+    part INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (message_id, part)
   );`;
 
 /** Brings the tables of a session that was begun by an earlier release up to date; mostly there is nothing to do. */
 export function upgradeSessionTables(sql: SqlStorage): void {
-  sql.exec(FRAME_PARTS);
+  sql.exec(PARTS);
 }
 
 /** Makes the tables of a new session. */

@@ -5,6 +5,7 @@
  */
 import type { SqlStorage } from "@cloudflare/workers-types";
 import type { Frame } from "./frame.ts";
+import { partsOf } from "./row-parts.ts";
 import { TURNS_KEPT_MAX } from "./session-limits.ts";
 
 /** What is needed to ask for a reply again after an eviction. */
@@ -61,7 +62,7 @@ export class TurnStore {
   /** Takes a message; its id must be new. */
   add(turn: TurnRecord, fingerprint: string): void {
     const { messageId, contextId, startedAtMs, message, requestId, traceparent, deadlineAtMs } = turn;
-    const request: TurnRequest = { message, requestId, traceparent, deadlineAtMs };
+    const request: Omit<TurnRequest, "message"> = { requestId, traceparent, deadlineAtMs };
     this.#sql.exec(
       "INSERT INTO turns (message_id, fingerprint, context_id, started_at, request) VALUES (?, ?, ?, ?, ?)",
       messageId,
@@ -70,11 +71,10 @@ export class TurnStore {
       startedAtMs,
       JSON.stringify(request),
     );
-    this.#sql.exec(
-      `DELETE FROM turns WHERE ended = 1 AND message_id NOT IN (
-        SELECT message_id FROM turns ORDER BY started_at DESC, rowid DESC LIMIT ?)`,
-      TURNS_KEPT_MAX,
-    );
+    for (const [part, text] of partsOf(message).entries()) {
+      this.#sql.exec("INSERT INTO turn_parts VALUES (?, ?, ?)", messageId, part, text);
+    }
+    this.#forget();
   }
 
   /** Takes a message that a peer answers; adds nothing when it is there. */
@@ -88,6 +88,7 @@ export class TurnStore {
       turn.startedAtMs,
       TOLD,
     );
+    this.#forget();
   }
 
   /** The last event of a turn's task that is saved; 0 for none. */
@@ -123,19 +124,45 @@ export class TurnStore {
   /** A turn has ended; what it was asked is forgotten. */
   end(messageId: string): void {
     this.#sql.exec("UPDATE turns SET ended = 1, request = NULL WHERE message_id = ?", messageId);
+    this.#sql.exec("DELETE FROM turn_parts WHERE message_id = ?", messageId);
   }
 
   /** The turns that are being answered, in the order in which they were taken. */
   underWay(): TurnRecord[] {
     const rows = this.#sql.exec<TurnRow>("SELECT * FROM turns WHERE ended = 0 ORDER BY started_at, rowid");
-    return rows.toArray().map((row) => ({
-      messageId: row.message_id,
-      contextId: row.context_id,
-      taskId: row.task_id,
-      taskSequence: row.task_sequence,
-      startedAtMs: row.started_at,
-      ...(JSON.parse(row.request ?? "{}") as TurnRequest),
-    }));
+    return rows.toArray().map((row) => {
+      const request = JSON.parse(row.request ?? "{}") as TurnRequest;
+      return {
+        ...request,
+        // An earlier release kept it in the request.
+        message: request.message ?? this.#messageOf(row.message_id),
+        messageId: row.message_id,
+        contextId: row.context_id,
+        taskId: row.task_id,
+        taskSequence: row.task_sequence,
+        startedAtMs: row.started_at,
+      };
+    });
+  }
+
+  #messageOf(messageId: string): string {
+    const rows = this.#sql.exec<{ body: string }>(
+      "SELECT body FROM turn_parts WHERE message_id = ? ORDER BY part",
+      messageId,
+    );
+    return rows
+      .toArray()
+      .map(({ body }) => body)
+      .join("");
+  }
+
+  /** All but the newest of those that nobody follows from here; what is told of a forgotten one adds it again. */
+  #forget(): void {
+    this.#sql.exec(
+      `DELETE FROM turns WHERE ended <> 0 AND message_id NOT IN (
+        SELECT message_id FROM turns ORDER BY started_at DESC, rowid DESC LIMIT ?)`,
+      TURNS_KEPT_MAX,
+    );
   }
 
   /** The turn of a message id, if it is remembered. */

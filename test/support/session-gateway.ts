@@ -22,6 +22,8 @@ const PROJECT_DIRECTORY = fileURLToPath(new URL("../..", import.meta.url));
 export interface SessionGatewayOptions {
   timings?: Partial<SessionTimings>;
   variables?: Record<string, string>;
+  /** Where its storage and its files go. Default: the system's folder for such. */
+  parentDirectory?: string;
 }
 
 /** What `POST /api/v1/a2a/sessions` answers. */
@@ -48,6 +50,8 @@ export interface SessionGateway {
 
 /** One whose process can be ended. */
 export interface RestartableGateway extends SessionGateway {
+  /** Of workerd's process group, as it is now. */
+  readonly pid: number;
   /** Ends workerd and starts it anew, on the same port and storage: what a deployment does to connections. */
   restart(): Promise<void>;
 }
@@ -60,6 +64,8 @@ export interface EvictableGateway extends SessionGateway {
   evict(sessionId: string, webSockets: "hibernate" | "close"): Promise<void>;
   /** Rows of a session's storage. */
   query(sessionId: string, sql: string): Promise<Record<string, unknown>[]>;
+  /** The same of the object that knows all sessions of a key. */
+  queryCaller(keyId: string, sql: string): Promise<Record<string, unknown>[]>;
 }
 
 /** Plain workerd. */
@@ -82,6 +88,9 @@ export async function startSessionGateway(options: SessionGatewayOptions = {}): 
   return {
     ...gatewayOf(url, parts),
     logs: () => [...logs, ...workerd.logs],
+    get pid() {
+      return workerd.pid;
+    },
     async restart() {
       logs.push(...workerd.logs);
       await workerd.stop();
@@ -122,6 +131,11 @@ export async function startEvictableGateway(options: SessionGatewayOptions = {})
       const storage = await worker.getDurableObjectStorage("SESSIONS", nameOf(sessionId));
       return storage.exec(sql) as Promise<Record<string, unknown>[]>;
     },
+    async queryCaller(keyId, sql) {
+      const name = `default/caller/key/${keyId}`;
+      const storage = await worker.getDurableObjectStorage("CALLERS", { name });
+      return storage.exec(sql) as Promise<Record<string, unknown>[]>;
+    },
     async stop() {
       await harness.close();
       await parts.stop();
@@ -131,8 +145,12 @@ export async function startEvictableGateway(options: SessionGatewayOptions = {})
 
 type Parts = Awaited<ReturnType<typeof startParts>>;
 
-async function startParts({ timings = {}, variables = {} }: SessionGatewayOptions) {
-  const directory = await mkdtemp(join(tmpdir(), "parley-sessions-"));
+async function startParts({
+  timings = {},
+  variables = {},
+  parentDirectory = tmpdir(),
+}: SessionGatewayOptions) {
+  const directory = await mkdtemp(join(parentDirectory, "parley-sessions-"));
   const [backend, neon] = await Promise.all([startScriptedBackend(), startFakeNeon()]);
   const configPath = join(directory, "wrangler.toml");
   const main = join(PROJECT_DIRECTORY, "test/support/session-worker.ts");

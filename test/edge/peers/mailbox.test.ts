@@ -1,20 +1,32 @@
 import { create, fromJsonString, toJsonString } from "@bufbuild/protobuf";
+import type { SqlStorage } from "@cloudflare/workers-types";
 import { beforeEach, describe, expect, it } from "vitest";
 import { textContent } from "../../../core/messages/envelope.ts";
 import { Mailbox } from "../../../edge/peers/mailbox.ts";
-import { BYTES_WAITING_MAX, HOPS_MAX, MESSAGES_WAITING_MAX } from "../../../edge/peers/mailbox-limits.ts";
+import {
+  BYTES_WAITING_MAX,
+  ENDED_KEPT_MAX,
+  FORGET_EVERY,
+  HOPS_MAX,
+  MESSAGES_WAITING_MAX,
+  OPEN_MAX,
+  STORED_BYTES_MAX,
+} from "../../../edge/peers/mailbox-limits.ts";
 import { MailboxStore } from "../../../edge/peers/mailbox-store.ts";
 import { readPeerEvent } from "../../../edge/peers/peer-task.ts";
 import { type A2AMessage, A2AMessageSchema } from "../../../proto/gen/parley/v1/agent_service_pb.js";
 import { nodeSqlStorage } from "../../support/node-sql-storage.ts";
 
 let nowMs: number;
+let sql: SqlStorage;
 let store: MailboxStore;
 let mailbox: Mailbox;
 
 beforeEach(() => {
   nowMs = 1_000;
-  store = new MailboxStore(nodeSqlStorage());
+  sql = nodeSqlStorage();
+  store = new MailboxStore(sql);
+  store.create();
   mailbox = new Mailbox({ store, now: () => nowMs, onEvent: () => {} });
 });
 
@@ -36,10 +48,10 @@ function accept(fields: Fields = {}, text?: string) {
   return mailbox.accept({ tenantId: "t", peerId: "bob", text: textOf(fields, text), subject, ttlMs: 500 });
 }
 
-function reply(fields: Fields) {
+function reply(fields: Fields, answer = "yes") {
   const text = textOf(
     { messageId: "r-1", senderId: "bob", receiverId: "alice", inReplyTo: "m-1", ...fields },
-    "yes",
+    answer,
   );
   return mailbox.reply({ tenantId: "t", peerId: "bob", text, subject: "bob", ttlMs: 0 });
 }
@@ -121,10 +133,52 @@ describe("a mailbox", () => {
   });
 
   it("has room for so many bytes", async () => {
-    await accept({}, "x".repeat(BYTES_WAITING_MAX - 1_000));
-    await expect(accept({ messageId: "m-2" }, "x".repeat(1_000))).rejects.toMatchObject({
-      reason: "mailbox-full",
-    });
+    const text = "x".repeat(STORED_BYTES_MAX - 1_000);
+    const fits = Math.floor(BYTES_WAITING_MAX / STORED_BYTES_MAX);
+    for (let count = 0; count < fits; count++) await accept({ messageId: `m-${count}` }, text);
+    await expect(accept({ messageId: "more" }, text)).rejects.toMatchObject({ reason: "mailbox-full" });
+  });
+
+  it("refuses a message and a reply that a row of SQLite has no room for, and says so", async () => {
+    const large = { code: "invalid_argument", reason: "message-too-large" };
+    await expect(accept({}, "あ".repeat(STORED_BYTES_MAX / 3))).rejects.toMatchObject(large);
+    await accept();
+    // Its quotation marks are escaped twice.
+    expect(() => reply({}, '"'.repeat(STORED_BYTES_MAX / 3))).toThrow(expect.objectContaining(large));
+    expect(reply({ messageId: "r-2" })).toBe(true);
+  });
+
+  it("gives up the oldest message that the peer has and does not answer, when it has too many open ones", async () => {
+    const first = await taskOf({ messageId: "first" });
+    mailbox.acknowledge(1);
+    sql.exec(
+      `INSERT INTO entries (task_id, message_id, sender_id, context_id, subject, fingerprint, text, hops, session_id,
+        expires_at) WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+        SELECT 't-' || i, 'm-' || i, 'alice', 'c', 'alice', 'f', '', 0, '', 10000 FROM n`,
+      OPEN_MAX,
+    );
+    expect(deliveriesOf(first)).toEqual(["accepted", "delivered"]);
+    await accept({ messageId: "one more" });
+    expect(deliveriesOf(first)).toEqual(["accepted", "delivered", "unanswered"]);
+    expect(store.openCount()).toBe(OPEN_MAX);
+  });
+
+  it("keeps no more ended messages than its bound, however fast they come", async () => {
+    for (let count = 0; count < ENDED_KEPT_MAX + 3 * FORGET_EVERY; count++) {
+      await accept({ messageId: `m-${count}` });
+      reply({ messageId: `r-${count}`, inReplyTo: `m-${count}` });
+    }
+    expect(store.endedCount()).toBeLessThanOrEqual(ENDED_KEPT_MAX + FORGET_EVERY);
+  });
+
+  it("leaves no trace of reading in a mailbox that nobody has used", () => {
+    const sql = nodeSqlStorage();
+    const unused = new Mailbox({ store: new MailboxStore(sql), now: () => 0, onEvent: () => {} });
+    expect(() => unused.events({ taskId: "peer:bob:x", subject: "alice" }, 0)).toThrow("there is no task");
+    expect(unused.reply({ tenantId: "t", peerId: "bob", text: textOf({}), subject: "bob", ttlMs: 0 })).toBe(
+      false,
+    );
+    expect(sql.exec("SELECT name FROM sqlite_master").toArray()).toEqual([]);
   });
 
   it("cuts answers to answers past the limit, whoever counts", async () => {

@@ -5,12 +5,16 @@ import { createPeerAgent } from "../../../backend/agents/peer-agent.ts";
 import { importBackendTokenSecret, signBackendToken } from "../../../core/auth/backend-token.ts";
 import { textContent } from "../../../core/messages/envelope.ts";
 import { Deadline } from "../../../core/resilience/deadline.ts";
-import { HOPS_MAX } from "../../../edge/peers/mailbox-limits.ts";
+import { HOPS_MAX, UNACKNOWLEDGED_MAX } from "../../../edge/peers/mailbox-limits.ts";
+import { BYTES_KEPT_MAX } from "../../../edge/sessions/session-limits.ts";
 import { A2AMessageSchema } from "../../../proto/gen/parley/v1/agent_service_pb.js";
 import { SessionClient } from "../../support/session-client.ts";
 import { type EvictableGateway, startEvictableGateway } from "../../support/session-gateway.ts";
 import { eventually } from "../../support/session-wait.ts";
 import { TEST_ENV } from "../support/edge-harness.ts";
+
+/** Nobody meets them. */
+const LIMITS = { requestsPerMinute: 100_000, tokensPerMinute: 1e9, tenantTokensPerMinute: 1e9 };
 
 let gateway: EvictableGateway;
 const keys: Record<string, string> = {};
@@ -19,12 +23,12 @@ beforeAll(async () => {
   gateway = await startEvictableGateway();
   gateway.neon.addAgent("brief", { kind: "peer", messageTtlSeconds: 2 });
   gateway.neon.addAgent("assistant-2", { kind: "echo" });
-  for (const peer of ["bob", "carol", "dave", "erin", "frank", "grace", "heidi"]) {
+  for (const peer of ["bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy"]) {
     gateway.neon.addAgent(peer, { kind: "peer" });
-    keys[peer] = (await gateway.neon.addKey({ requestsPerMinute: 100_000 }, "default", peer)).apiKey;
+    keys[peer] = (await gateway.neon.addKey(LIMITS, "default", peer)).apiKey;
   }
-  keys["alice"] = (await gateway.neon.addKey({ requestsPerMinute: 100_000 }, "default", "alice")).apiKey;
-  keys["brief"] = (await gateway.neon.addKey({}, "default", "brief")).apiKey;
+  keys["alice"] = (await gateway.neon.addKey(LIMITS, "default", "alice")).apiKey;
+  keys["brief"] = (await gateway.neon.addKey(LIMITS, "default", "brief")).apiKey;
 }, 60_000);
 afterAll(() => gateway?.stop());
 
@@ -283,6 +287,49 @@ describe("a peer", () => {
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(received(third, "frank")).toEqual([]);
     await third.close();
+  });
+
+  it("that never acknowledges is handed so many messages, and the next ones as it does", async () => {
+    const judy = await connectAs("judy");
+    const sent = Array.from({ length: UNACKNOWLEDGED_MAX + 8 }, (_, index) => `j-${index}`);
+    for (const messageId of sent) {
+      await post("alice", { messageId, receiverId: "judy", text: messageId }, { prefer: "respond-async" });
+    }
+    await eventually(() => received(judy, "judy").length >= UNACKNOWLEDGED_MAX);
+    expect(received(judy, "judy")).toHaveLength(UNACKNOWLEDGED_MAX);
+    judy.send({ metadata: { ack: 8 } });
+    await eventually(() => received(judy, "judy").length === sent.length);
+    expect(received(judy, "judy").map(({ text }) => text)).toEqual(sent);
+    await judy.close();
+  });
+
+  it("gets again what its session dropped before it was acknowledged, and no more than that", async () => {
+    const ivan = await connectAs("ivan");
+    ivan.send({ messageId: "flood", receiverId: "assistant", text: "hold" });
+    await eventually(() => ivan.turn("flood").sequence > 0);
+    const { id: taskId } = (await (
+      await post("alice", { receiverId: "ivan", text: "important" }, { prefer: "respond-async" })
+    ).json()) as { id: string };
+    await eventually(() => received(ivan, "ivan").length === 1);
+    const flood = gateway.tasks.of("flood");
+    for (let count = 0; count < 9; count++) {
+      flood.delta("x".repeat(BYTES_KEPT_MAX / 8));
+      await eventually(() => ivan.turn("flood").text.length === flood.text.length);
+    }
+    flood.cancel();
+    await eventually(() => ivan.turn("flood").end !== undefined);
+    // Of all that, as one does who came back too late for the first of it.
+    ivan.send({ metadata: { ack: ivan.last } });
+    await eventually(() => received(ivan, "ivan").length === 2);
+    expect(new Set(received(ivan, "ivan").map(({ messageId }) => messageId)).size).toBe(1);
+    ivan.send({ metadata: { ack: ivan.last } });
+    const delivery = async () =>
+      ((await (await getTask("alice", taskId)).json()) as { metadata: { delivery: string } }).metadata
+        .delivery;
+    await eventually(async () => (await delivery()) === "delivered");
+    expect(received(ivan, "ivan")).toHaveLength(2);
+    expect(ivan.faults).toEqual([]);
+    await ivan.close();
   });
 
   it("talks to another one, each in its own session, across crashes of both", async () => {

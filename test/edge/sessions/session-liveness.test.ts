@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { SESSIONS_PER_CALLER_MAX } from "../../../edge/sessions/session-limits.ts";
 import { refusedUpgrade, SessionClient } from "../../support/session-client.ts";
 import { type EvictableGateway, startEvictableGateway } from "../../support/session-gateway.ts";
 import { eventually } from "../../support/session-wait.ts";
@@ -72,4 +73,26 @@ describe("a session that nobody comes back to", () => {
     await eventually(() => gateway.tasks.of("long").ended);
     await eventually(async () => (await tablesOf(client)).length === 0);
   }, 30_000);
+});
+
+describe("a key", () => {
+  it("has 10,000 sessions at most, and room again when one ends; forgotten ones do not count", async () => {
+    const { apiKey, keyId } = await gateway.neon.addKey({ requestsPerMinute: 1_000 }, "default", "many");
+    const { sessionId } = await gateway.openSession({}, apiKey);
+    const fill = (count: number, connected: number, seenAtMs: number) =>
+      gateway.queryCaller(
+        keyId,
+        `INSERT INTO sessions WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})
+          SELECT 'filled-${connected}-' || i, ${connected}, ${seenAtMs} FROM n`,
+      );
+    await fill(SESSIONS_PER_CALLER_MAX - 1, 1, Date.now());
+    await expect(gateway.openSession({}, apiKey)).rejects.toThrow(/^429: .*too-many-sessions/);
+    const ended = await fetch(`${gateway.url}/api/v1/a2a/sessions/${sessionId}`, {
+      method: "DELETE",
+      headers: { authorization: `Bearer ${apiKey}` },
+    });
+    expect(ended.status).toBe(204);
+    await fill(1, 0, Date.now() - 26 * 3_600_000);
+    expect((await gateway.openSession({}, apiKey)).sessionId).toBeTruthy();
+  });
 });

@@ -21,7 +21,7 @@ export interface FakeNeon {
     limits?: TenantLimits,
     tenantId?: string,
     subject?: string,
-  ): Promise<{ apiKey: string; setLimits(limits: TenantLimits): void; revoke(): void }>;
+  ): Promise<{ apiKey: string; keyId: string; setLimits(limits: TenantLimits): void; revoke(): void }>;
   /** Adds an agent to tenant `default`. */
   addAgent(id: string, config: object): void;
   stop(): Promise<void>;
@@ -47,7 +47,7 @@ export async function startFakeNeon(): Promise<FakeNeon> {
       ]);
     };
     setLimits(limits);
-    return { apiKey: key.text, setLimits, revoke: () => setLimits(limits, "1") };
+    return { apiKey: key.text, keyId: key.keyId, setLimits, revoke: () => setLimits(limits, "1") };
   };
   const { apiKey } = await addKey();
   const config = { kind: "model", models: [{ provider: "builtin" }], presetReply: "Back soon." };
