@@ -9,7 +9,7 @@ import type { SqlDatabase } from "../stores/sql-database.ts";
 export interface PostgresCapabilities {
   /** Whether it has pgvector, and `knowledge_chunks` the column `embedding`. */
   readonly vectors: boolean;
-  /** Who ranks by words: pg_textsearch's BM25 index, or a statement over `tsvector` (postgres-lexical.ts). */
+  /** Who ranks by words: pg_textsearch's BM25 index, or statements over `tsvector` (postgres-text-search.ts). */
   readonly lexical: "bm25" | "tsvector";
 }
 

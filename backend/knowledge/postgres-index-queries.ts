@@ -3,9 +3,10 @@
  * databases and questions is put together here from fixed pieces.
  */
 import type { SqlParam } from "../../core/directory/sql-client.ts";
+import type { Chunk } from "./chunk.ts";
 import type { PostgresCapabilities } from "./postgres-capabilities.ts";
 import { filterSql, SqlParameters } from "./postgres-filter.ts";
-import { rankByExtension, rankByTextSearch } from "./postgres-lexical.ts";
+import { rankByExtension, rankByTextSearch, type TextSearchOptions } from "./postgres-lexical.ts";
 import type { IndexQuery, IndexScope } from "./vector-index.ts";
 
 /** A statement with its parameters. */
@@ -14,12 +15,10 @@ export interface Statement {
   readonly params: readonly SqlParam[];
 }
 
-/** What is known of a scope's size. */
-export interface ScopeSize {
-  /** Chunks, or a number that they exceed. */
-  readonly chunks: number;
-  /** Whether all vectors are read, instead of the graph. */
-  readonly exact: boolean;
+/** A chunk with where it stands in one way of searching. */
+export interface RankedRow extends Chunk {
+  readonly rank: number;
+  readonly score: number;
 }
 
 /** Of the HNSW graph, how many nodes are looked at: recall 0.97 and more on 100,000 chunks of 384 numbers. */
@@ -98,65 +97,53 @@ export class PostgresIndexQueries {
   }
 
   /**
-   * The candidates of both ways, with their ranks; see {@link VectorIndex.search}. Undefined when there is nothing
-   * to look for.
+   * The candidates by meaning, with rank and score; see {@link VectorIndex.search}. Undefined without vectors.
+   *
+   * @param exact whether all vectors of the scope are read, instead of the graph
    */
-  search(query: IndexQuery, terms: readonly string[], size: ScopeSize): Statement | undefined {
-    const { chunks, exact } = size;
-    const params = new SqlParameters();
-    const where = `${scopeSql(query.scope, params)}${filterSql(query.filter, params)}`;
-    const scopeOnly = scopeSql(query.scope, params);
-    const dense =
-      query.embedding && this.#dense(query.embedding, where, { exact, limit: query.limit }, params);
-    const lexical =
-      terms.length > 0 ? this.#lexical(terms, where, { chunks, limit: query.limit }, params) : undefined;
-    if (!dense && !lexical) return undefined;
-    const text = `
-      WITH dense AS MATERIALIZED (${dense ?? NOTHING}), lexical AS MATERIALIZED (${lexical ?? NOTHING})
-      SELECT ${COLUMNS},
-        dense.rank::int AS "denseRank", dense.score AS "denseScore",
-        lexical.rank::int AS "lexicalRank", lexical.score AS "lexicalScore"
-        FROM dense FULL JOIN lexical USING (chunk_id) JOIN knowledge_chunks k USING (chunk_id)
-       WHERE ${scopeOnly}`;
-    return { text, params: params.values };
+  dense(query: IndexQuery, exact: boolean): Statement | undefined {
+    const { embedding, limit } = query;
+    if (!embedding || !this.#capabilities.vectors) return undefined;
+    return ranked(query, (where, params) => {
+      const type = `vector(${embedding.length})`;
+      const distance = `(k.embedding::${type}) <=> ${params.add(vectorText(embedding))}::${type}`;
+      const dimension = `vector_dims(k.embedding) = ${embedding.length}`;
+      // Adding zero hides the order from the index: the rows of a small scope are read and sorted.
+      const nearest = exact
+        ? `SELECT chunk_id, ${distance} AS distance FROM knowledge_chunks k
+            WHERE ${where} AND ${dimension} ORDER BY (${distance}) + 0 LIMIT ${limit}`
+        : `SELECT chunk_id, ${distance} AS distance FROM knowledge_chunks k
+            WHERE ${where} AND ${dimension} AND ${HNSW_SETTINGS} ORDER BY ${distance} LIMIT ${limit}`;
+      return `SELECT chunk_id, 1 - distance AS score FROM (${nearest}) nearest`;
+    });
   }
 
-  #dense(
-    embedding: Float32Array,
-    where: string,
-    { exact, limit }: { exact: boolean; limit: number },
-    params: SqlParameters,
-  ): string | undefined {
-    if (!this.#capabilities.vectors) return undefined;
-    const type = `vector(${embedding.length})`;
-    const distance = `(k.embedding::${type}) <=> ${params.add(vectorText(embedding))}::${type}`;
-    const dimension = `vector_dims(k.embedding) = ${embedding.length}`;
-    // Adding zero hides the order from the index: the rows of a small scope are read and sorted.
-    const nearest = exact
-      ? `SELECT chunk_id, ${distance} AS distance FROM knowledge_chunks k
-          WHERE ${where} AND ${dimension} ORDER BY (${distance}) + 0 LIMIT ${limit}`
-      : `SELECT chunk_id, ${distance} AS distance FROM knowledge_chunks k
-          WHERE ${where} AND ${dimension} AND ${HNSW_SETTINGS} ORDER BY ${distance} LIMIT ${limit}`;
-    return `SELECT chunk_id, 1 - distance AS score, row_number() OVER (ORDER BY distance, chunk_id) AS rank
-              FROM (${nearest}) nearest`;
+  /** The candidates by words, ranked by pg_textsearch. */
+  lexicalByExtension(query: IndexQuery, terms: readonly string[]): Statement {
+    return ranked(query, (where, params) => rankByExtension(params.add(terms.join(" ")), where, query.limit));
   }
 
-  #lexical(
-    terms: readonly string[],
-    where: string,
-    { chunks, limit }: { chunks: number; limit: number },
-    params: SqlParameters,
-  ): string {
-    const question = params.add(terms.join(" "));
-    const found =
-      this.#capabilities.lexical === "bm25"
-        ? rankByExtension(question, where, limit)
-        : rankByTextSearch({ question, where, limit, chunks: params.add(chunks) });
-    return `SELECT chunk_id, score, row_number() OVER (ORDER BY score DESC, chunk_id) AS rank FROM (${found}) found`;
+  /** The candidates by words, ranked over `tsvector`. */
+  lexicalByTextSearch(query: IndexQuery, found: Pick<TextSearchOptions, "terms" | "clauses">): Statement {
+    return ranked(query, (where, params) =>
+      rankByTextSearch({ ...found, where, limit: query.limit }, params),
+    );
   }
 }
 
-const NOTHING = "SELECT NULL::text AS chunk_id, NULL::float8 AS score, NULL::bigint AS rank WHERE false";
+/** Chunks with their rank and score, from what selects chunk_id and score. */
+function ranked(
+  { scope, filter }: IndexQuery,
+  select: (where: string, params: SqlParameters) => string,
+): Statement {
+  const params = new SqlParameters();
+  const scoped = scopeSql(scope, params);
+  const text = `
+    WITH found AS MATERIALIZED (${select(`${scoped}${filterSql(filter, params)}`, params)})
+    SELECT ${COLUMNS}, found.score, (row_number() OVER (ORDER BY found.score DESC, chunk_id))::int AS rank
+      FROM found JOIN knowledge_chunks k USING (chunk_id) WHERE ${scoped}`;
+  return { text, params: params.values };
+}
 
 /** The condition that keeps every statement in its scope. */
 export function scopeSql(

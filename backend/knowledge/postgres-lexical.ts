@@ -1,19 +1,22 @@
 /**
- * BM25 in PostgreSQL, in two ways: by pg_textsearch's index, and over PostgreSQL's own text search, which finds but
- * cannot rank so. Both give rows of chunk_id and score, best first.
+ * The words of a question in PostgreSQL, ranked by BM25 in two ways: by pg_textsearch's index, and over PostgreSQL's
+ * own text search, which finds but cannot rank so. Both give rows of chunk_id and score, best first.
  */
+import type { SqlParameters } from "./postgres-filter.ts";
 
-/** Chunks of one term that are looked at. A term that more chunks have says little; the rarer ones find the chunk. */
-const CHUNKS_PER_TERM_MAX = 1_000;
-/**
- * Chunks that are scored for each one asked for: those whose terms have the most idf together. How often a term stands
- * in a chunk is told only by reading all its words, which for the thousands that common terms hit takes most of a
- * second. What is left out has fewer or commoner terms, or as many as the last of the others.
- */
-const SCORED_PER_RESULT = 10;
 /** Term frequency saturation and length normalisation (Robertson & Zaragoza 2009, section 3.4). */
 const K1 = 1.2;
 const B = 0.75;
+/** Chunks that are read and scored, 10 µs each: a bound for when there are more of them than was estimated. */
+const SCORED_MAX = 2_000;
+/**
+ * `ts_rank` of one lexeme that stands n times in a text, with all weights 1, is (1 + 1/4 + … + 1/n²) / 1.644934…, the
+ * only thing that PostgreSQL tells of n without a look at all other words. The sum lacks 1 / (n + 1/2) of π²/6, nearly.
+ */
+const ONE_WEIGHT = "'{1,1,1,1}'";
+const TS_RANK_SCALE = Math.PI ** 2 / 6;
+/** Of n = 255, all that a tsvector keeps. Beyond it, the difference from 1 is rounding. */
+const TS_RANK_MAX = 0.9976;
 
 /**
  * pg_textsearch scores below zero, best first; a row that has none of the terms scores zero. Its idf counts the chunks
@@ -29,49 +32,45 @@ export function rankByExtension(question: string, where: string, limit: number):
     ) ranked WHERE negative < 0`;
 }
 
+/** A term as text search sees it. */
+export interface TextSearchTerm {
+  /** A tsquery. */
+  readonly query: string;
+  /** What a chunk is worth for having it. */
+  readonly idf: number;
+}
+
 /** What {@link rankByTextSearch} needs. */
 export interface TextSearchOptions {
-  /** Placeholder of the terms, separated by spaces. */
-  readonly question: string;
+  readonly terms: readonly TextSearchTerm[];
+  /** The chunks to score: those that meet one of these, each a list of tsqueries. */
+  readonly clauses: readonly (readonly string[])[];
   readonly where: string;
   readonly limit: number;
-  /** Placeholder of the number of chunks of the scope. */
-  readonly chunks: string;
 }
 
 /**
- * Okapi BM25 over the column `words`. Every chunk that has a term is a hit of it, so counting the hits gives the
- * term's exact document frequency within scope and filter; a term with too many is taken to be in half of them.
- * The number of different words stands for a chunk's length.
+ * Okapi BM25 over the column `words`, of the chunks that meet a clause; their average length stands for that of all.
+ * The number of different words stands for a chunk's length. `words || ''` is a copy outside of the table: without
+ * it, each term would fetch the words and unpack them anew.
  */
-export function rankByTextSearch({ question, where, limit, chunks }: TextSearchOptions): string {
+export function rankByTextSearch(
+  { terms, clauses, where, limit }: TextSearchOptions,
+  params: SqlParameters,
+): string {
+  const wanted = params.add(clauses.map((queries) => `(${queries.join(" & ")})`).join(" | "));
+  const scores = terms.map(({ query, idf }) => {
+    const rank = `least(ts_rank(${ONE_WEIGHT}, words, ${params.add(query)}::tsquery), ${TS_RANK_MAX})`;
+    const frequency = `round(1 / (${TS_RANK_SCALE}::float8 * (1 - ${rank})) - 0.5)`;
+    return `${params.add(idf)}::float8 * (1 - norm / (${frequency} + norm))`;
+  });
   return `
-    WITH term AS MATERIALIZED (
-      SELECT lexeme, quote_literal(lexeme)::tsquery AS query FROM unnest(to_tsvector('simple', ${question}))
-    ), hit AS MATERIALIZED (
-      SELECT term.lexeme, found.chunk_id FROM term CROSS JOIN LATERAL (
-        SELECT chunk_id FROM knowledge_chunks k WHERE ${where} AND words @@ term.query LIMIT ${CHUNKS_PER_TERM_MAX}
-      ) found
-    ), frequency AS MATERIALIZED (
-      SELECT lexeme,
-        CASE WHEN count(*) < ${CHUNKS_PER_TERM_MAX} THEN count(*) ELSE greatest(count(*), ${chunks}::int / 2) END AS df
-        FROM hit GROUP BY lexeme
-    ), weight AS MATERIALIZED (
-      SELECT lexeme, ln(1 + (greatest(${chunks}::int, df) - df + 0.5::float8) / (df + 0.5::float8)) AS idf FROM frequency
-    ), likely AS MATERIALIZED (
-      SELECT chunk_id FROM hit JOIN weight USING (lexeme)
-       GROUP BY chunk_id ORDER BY sum(idf) DESC, chunk_id LIMIT ${limit * SCORED_PER_RESULT}
-    ), candidate AS MATERIALIZED (
-      SELECT chunk_id, words, length(words) AS size FROM knowledge_chunks k
-       WHERE ${where} AND chunk_id IN (SELECT chunk_id FROM likely)
-    ), average AS (
-      SELECT avg(size) AS size FROM candidate
+    WITH hit AS MATERIALIZED (
+      SELECT chunk_id, words || '' AS words FROM knowledge_chunks k
+       WHERE ${where} AND words @@ ${wanted}::tsquery LIMIT ${SCORED_MAX}
+    ), normed AS (
+      SELECT chunk_id, words, ${K1} * (${1 - B} + ${B} * length(words) / avg(length(words)) OVER ())::float8 AS norm FROM hit
     )
-    SELECT candidate.chunk_id, sum(
-        idf * cardinality(word.positions) * ${K1 + 1}
-        / (cardinality(word.positions) + ${K1} * (${1 - B} + ${B} * candidate.size / average.size))
-      )::float8 AS score
-      FROM candidate CROSS JOIN average CROSS JOIN LATERAL unnest(candidate.words) word
-      JOIN weight USING (lexeme)
-     GROUP BY candidate.chunk_id ORDER BY score DESC, candidate.chunk_id LIMIT ${limit}`;
+    SELECT chunk_id, ${K1 + 1} * (${scores.join(" + ")}) AS score FROM normed
+     ORDER BY score DESC, chunk_id LIMIT ${limit}`;
 }

@@ -7,7 +7,7 @@ import { LruMap } from "../../core/directory/lru-map.ts";
 import type { SqlDatabase } from "../stores/sql-database.ts";
 import { storableJson } from "../stores/storable-json.ts";
 import { checkChunks, checkDimension, checkLimit } from "./check-index-input.ts";
-import type { Chunk, EmbeddedChunk } from "./chunk.ts";
+import type { EmbeddedChunk } from "./chunk.ts";
 import { chunkTerms, queryTerms } from "./lexical-terms.ts";
 import {
   type PostgresCapabilities,
@@ -15,8 +15,9 @@ import {
   prepareDimensionSql,
 } from "./postgres-capabilities.ts";
 import { SqlParameters } from "./postgres-filter.ts";
-import { PostgresIndexQueries, scopeSql, vectorText } from "./postgres-index-queries.ts";
-import type { Candidate, CandidateRank, IndexQuery, IndexScope, VectorIndex } from "./vector-index.ts";
+import { PostgresIndexQueries, type RankedRow, scopeSql, vectorText } from "./postgres-index-queries.ts";
+import { PostgresTextSearch } from "./postgres-text-search.ts";
+import type { Candidate, IndexQuery, IndexScope, VectorIndex } from "./vector-index.ts";
 
 /** Rows of one statement: on PGlite, where nobody else gets a turn meanwhile, 150 ms. A document of no more goes in one piece. */
 const BATCH_ROWS = 64;
@@ -36,21 +37,16 @@ export interface PostgresVectorIndexOptions {
   readonly onMissing: (what: string, cause: unknown) => void;
 }
 
-interface CandidateRow extends Chunk {
-  readonly denseRank: number | null;
-  readonly denseScore: number | null;
-  readonly lexicalRank: number | null;
-  readonly lexicalScore: number | null;
-}
-
 /** {@link VectorIndex} in PostgreSQL. */
 export class PostgresVectorIndex implements VectorIndex {
   readonly #options: PostgresVectorIndexOptions;
   readonly #sizes = new LruMap<{ chunks: number; atMs: number }>(SIZES_MAX);
+  readonly #textSearch: PostgresTextSearch;
   #opening: Promise<{ queries: PostgresIndexQueries; capabilities: PostgresCapabilities }> | undefined;
 
   constructor(options: PostgresVectorIndexOptions) {
     this.#options = options;
+    this.#textSearch = new PostgresTextSearch(options);
   }
 
   /** What the database turned out to offer. */
@@ -111,15 +107,41 @@ export class PostgresVectorIndex implements VectorIndex {
     return row?.chunks ?? 0;
   }
 
+  /** Both ways at once: they need a processor each, and the time of the slower one. */
   async search(query: IndexQuery, signal: AbortSignal): Promise<Candidate[]> {
     checkLimit(query);
-    const { queries } = await this.#open();
     const chunks = await this.#size(query.scope, signal);
-    const size = { chunks, exact: chunks <= EXACT_CHUNKS_MAX };
-    const statement = queries.search(query, queryTerms(query.query), size);
-    if (!statement) return [];
-    const rows = await this.#options.database.query<CandidateRow>(statement.text, statement.params, signal);
-    return rows.map(toCandidate);
+    const [dense, lexical] = await Promise.all([
+      this.#dense(query, chunks, signal),
+      this.#lexical(query, chunks, signal),
+    ]);
+    const candidates = new Map<string, Candidate>();
+    for (const { rank, score, ...chunk } of dense) {
+      candidates.set(chunk.chunkId, { chunk, dense: { rank, score }, lexical: undefined });
+    }
+    for (const { rank, score, ...chunk } of lexical) {
+      const found = candidates.get(chunk.chunkId) ?? { chunk, dense: undefined };
+      candidates.set(chunk.chunkId, { ...found, lexical: { rank, score } });
+    }
+    return [...candidates.values()];
+  }
+
+  async #dense(query: IndexQuery, chunks: number, signal: AbortSignal): Promise<RankedRow[]> {
+    const { queries } = await this.#open();
+    const statement = queries.dense(query, chunks <= EXACT_CHUNKS_MAX);
+    return statement ? this.#options.database.query<RankedRow>(statement.text, statement.params, signal) : [];
+  }
+
+  async #lexical(query: IndexQuery, chunks: number, signal: AbortSignal): Promise<RankedRow[]> {
+    const { queries, capabilities } = await this.#open();
+    const { database } = this.#options;
+    const words = queryTerms(query.query);
+    if (words.length === 0) return [];
+    if (capabilities.lexical === "bm25") {
+      const { text, params } = queries.lexicalByExtension(query, words);
+      return database.query<RankedRow>(text, params, signal);
+    }
+    return this.#textSearch.search(query, { queries, words, chunksMin: chunks }, signal);
   }
 
   /** A first failure is not remembered: the next call tries again. */
@@ -162,22 +184,4 @@ function toRows(chunks: readonly EmbeddedChunk[]): string {
       embedding: embedding ? vectorText(embedding) : null,
     })),
   );
-}
-
-function toCandidate({
-  denseRank,
-  denseScore,
-  lexicalRank,
-  lexicalScore,
-  ...chunk
-}: CandidateRow): Candidate {
-  return {
-    chunk,
-    dense: toRank(denseRank, denseScore),
-    lexical: toRank(lexicalRank, lexicalScore),
-  };
-}
-
-function toRank(rank: number | null, score: number | null): CandidateRank | undefined {
-  return rank === null || score === null ? undefined : { rank, score };
 }

@@ -4,6 +4,7 @@ import { PostgresVectorIndex } from "../../../backend/knowledge/postgres-vector-
 import { embedLexically } from "../../../backend/llm/builtin-embedding-model.ts";
 import { migrate, readMigrations } from "../../../backend/stores/migrate.ts";
 import { PgSqlClient } from "../../../backend/stores/pg-sql-client.ts";
+import { seededRandom } from "../../bench/knowledge/random.ts";
 import { embeddedChunk } from "../../support/knowledge.ts";
 import { isPostgresAvailable, startPostgres, type TestPostgres } from "../../support/postgres.ts";
 import { requirement } from "../../support/requirements.ts";
@@ -81,6 +82,47 @@ describe.skipIf(!requirement("pgvector").available)("PostgreSQL with pgvector as
       expect(found).toHaveLength(10);
     }
   });
+
+  it("ranks the words of a large scope as BM25 over all of its chunks does", async () => {
+    const chunks = largeScope(seededRandom(9));
+    const scope = { tenantId: "acme", collection: "words", generation: 1 };
+    await opened.database.query(
+      `INSERT INTO knowledge_chunks (tenant_id, collection, generation, chunk_id, document_id, ordinal, title, headings,
+         text, start_offset, end_offset, content_hash, metadata, terms)
+       SELECT 'acme', 'words', 1, md5(n::text), n::text, 0, '', '[]', '', 0, 0, '', jsonb_build_object('tenth', n % 10 = 0),
+         terms FROM unnest($1::text[]) WITH ORDINALITY AS chunk (terms, n)`,
+      [chunks],
+    );
+    const questions = [
+      "w2 w3 w5 w8",
+      "w0 w1",
+      "w40 w1 w2",
+      "w900 w0",
+      "w1 w2 w3 w4 w5 w6 w7 w8 w9 w10",
+      "w4",
+    ];
+    for (const filter of [undefined, [{ field: "tenth", equals: true }]]) {
+      let found = 0;
+      let best = 0;
+      for (const query of questions) {
+        const rows = await index.search({ scope, query, embedding: undefined, limit: 40, filter }, signal);
+        const ids = new Set(rows.map(({ chunk }) => Number(chunk.documentId)));
+        const exact = rankByBm25(chunks, query.split(" ")).filter((n) => !filter || n % 10 === 0);
+        best += exact.slice(0, 10).length;
+        found += exact.slice(0, 10).filter((n) => ids.has(n)).length;
+        expect(rows).toHaveLength(Math.min(40, exact.length));
+      }
+      expect(found / best).toBeGreaterThanOrEqual(0.95);
+    }
+  });
+
+  it("finds a chunk whose term was not there when its scope was last counted", async () => {
+    const scope = { tenantId: "acme", collection: "words", generation: 1 };
+    const ask = () => index.search({ scope, query: "w1 newcomer", embedding: undefined, limit: 5 }, signal);
+    await ask();
+    await index.replaceDocument(scope, "new", [embeddedChunk("new", "A newcomer.")], signal);
+    expect((await ask()).find(({ lexical }) => lexical?.rank === 1)?.chunk.documentId).toBe("new");
+  });
 });
 
 describe.skipIf(!isPostgresAvailable())("PostgreSQL without pgvector as index", () => {
@@ -114,3 +156,38 @@ describe.skipIf(!isPostgresAvailable())("PostgreSQL without pgvector as index", 
     expect(opened.missing).toEqual([expect.stringContaining("Install pgvector")]);
   });
 });
+
+/** Terms of 3,000 chunks, w0 the commonest; every tenth term is said up to five times. */
+function largeScope(random: () => number): string[] {
+  return Array.from({ length: 3_000 }, () =>
+    Array.from({ length: 10 + Math.floor(random() * 40) }, (_, at) => {
+      const term = `w${Math.floor(30 * 1_000 ** random()) - 30}`;
+      return Array(at % 10 === 0 ? 1 + Math.floor(random() * 5) : 1)
+        .fill(term)
+        .join(" ");
+    }).join(" "),
+  );
+}
+
+/** The numbers, from 1, of the chunks that have a term, best first, by the formula itself. */
+function rankByBm25(chunks: readonly string[], terms: readonly string[]): number[] {
+  const words = chunks.map((text) => text.split(" "));
+  const lengths = words.map((all) => new Set(all).size);
+  const average = lengths.reduce((sum, length) => sum + length, 0) / lengths.length;
+  const counts = terms.map((term) => words.map((all) => all.filter((word) => word === term).length));
+  const idfs = counts.map((each) => {
+    const having = each.filter((count) => count > 0).length;
+    return Math.log(1 + (chunks.length - having + 0.5) / (having + 0.5));
+  });
+  const scores = lengths.map((length, at) =>
+    counts.reduce((sum, each, term) => {
+      const count = each[at] ?? 0;
+      return sum + ((idfs[term] ?? 0) * count * 2.2) / (count + 1.2 * (0.25 + (0.75 * length) / average));
+    }, 0),
+  );
+  return scores
+    .map((score, at) => ({ score, number: at + 1 }))
+    .filter(({ score }) => score > 0)
+    .toSorted((a, b) => b.score - a.score)
+    .map(({ number }) => number);
+}
