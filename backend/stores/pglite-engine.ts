@@ -8,6 +8,7 @@ import { vector } from "@electric-sql/pglite-pgvector";
 import { abortFailure } from "../../core/directory/abortable.ts";
 import { databaseUnavailable } from "../../core/directory/sql-failure.ts";
 import { DurableNodeFs } from "./durable-node-fs.ts";
+import { PgliteStatements } from "./pglite-statements.ts";
 import {
   type BatchOptions,
   beginStatement,
@@ -75,8 +76,7 @@ export class PgliteEngine implements RawSqlExecutor {
   readonly #db: PGlite;
   readonly #files: DurableNodeFs;
   readonly #onFatal: (error: unknown) => void;
-  /** Maps every known type to itself, in both directions: values stay text. */
-  readonly #textOptions: { parsers: Record<string, <T>(value: T) => T>; serializers: Record<string, never> };
+  readonly #statements: PgliteStatements;
   #turn: Promise<unknown> = Promise.resolve();
   #waiting = 0;
   #relaxedSync: NodeJS.Timeout | undefined;
@@ -88,13 +88,7 @@ export class PgliteEngine implements RawSqlExecutor {
     this.#db = db;
     this.#files = files;
     this.#onFatal = onFatal;
-    const identity = (value: unknown) => value;
-    // Plain objects: PGlite spreads them, and a Proxy would spread to nothing.
-    const asText = (types: object) => Object.fromEntries(Object.keys(types).map((oid) => [oid, identity]));
-    this.#textOptions = {
-      parsers: asText(db.parsers) as Record<string, <T>(value: T) => T>,
-      serializers: asText(db.serializers) as Record<string, never>,
-    };
+    this.#statements = new PgliteStatements(db);
   }
 
   execute(statement: RawStatement, signal?: AbortSignal): Promise<RawResult> {
@@ -119,7 +113,7 @@ export class PgliteEngine implements RawSqlExecutor {
         this.#rollingBack(async () => {
           await this.#db.exec(beginStatement(options));
           const results: RawResult[] = [];
-          for (const statement of statements) results.push(await this.#run(statement));
+          for (const statement of statements) results.push(await this.#statements.run(statement));
           await this.#db.exec("COMMIT");
           return results;
         }),
@@ -161,23 +155,10 @@ export class PgliteEngine implements RawSqlExecutor {
   }
 
   async #runAlone(statement: RawStatement): Promise<RawResult> {
-    const result = await this.#run(statement);
+    const result = await this.#statements.run(statement);
     // There is one session for all; nobody may leave it in a transaction.
     if (this.#db.isInTransaction()) await this.#db.exec("ROLLBACK");
     return result;
-  }
-
-  async #run({ text, params }: RawStatement): Promise<RawResult> {
-    const result = await this.#db.query<(string | null)[]>(text, [...params], {
-      ...this.#textOptions,
-      rowMode: "array",
-    });
-    return {
-      fields: result.fields,
-      rows: result.rows,
-      command: result.command ?? "",
-      rowCount: result.rowCount ?? null,
-    };
   }
 
   /** Has on the disk what `work` has committed, before it ends; what only reads waits for nothing. */
