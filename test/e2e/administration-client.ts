@@ -1,6 +1,8 @@
 /** How the end-to-end tests of administration call the API. */
-import type { Gateway } from "../support/gateway.ts";
-import type { HttpAnswer } from "./ask.ts";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { type Gateway, withoutOwnVariables } from "../support/gateway.ts";
+import type { HttpAnswer, Json } from "./ask.ts";
 
 /** Calls a route with JSON; GET unless told otherwise. */
 export async function api(
@@ -42,6 +44,14 @@ export async function makeKey(
   });
   if (answer.status !== 201) throw new Error(`no key was made: ${JSON.stringify(answer.body)}`);
   return { id: answer.body.id, text: answer.body.key };
+}
+
+/** Runs `npm run admin` beside a running gateway; what it prints. It knows the gateway's data, and of no index or model. */
+export async function admin({ dataDirectory }: Gateway, ...args: string[]): Promise<Json> {
+  const { stdout } = await promisify(execFile)(process.execPath, ["scripts/admin.ts", ...args, "--json"], {
+    env: { ...withoutOwnVariables(process.env), DATA_DIRECTORY: dataDirectory },
+  });
+  return JSON.parse(stdout);
 }
 
 /** Asks until the answer is as wanted, and returns how long that took; gives up after `limitMs`. */

@@ -6,7 +6,8 @@ import { type Gateway, startGateway } from "../support/gateway.ts";
 import { type OpenaiDouble, startOpenaiDouble } from "../support/openai-double.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { requirement } from "../support/requirements.ts";
-import { ask } from "./ask.ts";
+import { api, eventually, makeKey } from "./administration-client.ts";
+import { ask, type Json } from "./ask.ts";
 
 /** Two starts and sixteen turns; a busy machine takes its time. */
 const LIMIT_MS = 240_000;
@@ -24,11 +25,11 @@ afterAll(() => provider.close());
 const environment = () => ({ OPENAI_BASE_URL: provider.baseUrl, OPENAI_MODEL: "healthy" });
 
 /** Makes an agent with a window of its own. */
-async function addAgent(gateway: Gateway, id: string, config: object): Promise<void> {
+async function addAgent(gateway: Gateway, id: string, config: object, tenantId = "default"): Promise<void> {
   await gateway.database.query(
     `insert into agents (tenant_id, id, name, description, version, config)
-     values ('default', $1, $1, '', 1, $2::jsonb)`,
-    [id, JSON.stringify({ kind: "model", ...config })],
+     values ($3, $1, $1, '', 1, $2::jsonb)`,
+    [id, JSON.stringify({ kind: "model", ...config }), tenantId],
   );
 }
 
@@ -178,5 +179,54 @@ describe.skipIf(!requirement("redis").available)("a conversation in Redis", () =
     server = await startRedis({ port });
     await expectWhole();
     await expectWhole();
+  });
+
+  it("gives it again to the same question and to one that means the same, counted, to no other tenant, until a document changes", {
+    timeout: LIMIT_MS,
+  }, async () => {
+    const config = {
+      models: [{ provider: "openai", model: "healthy" }],
+      knowledge: { collection: "pool" },
+      cache: { exact: { ttlSeconds: 600 }, semantic: { threshold: 0.7, ttlSeconds: 600 } },
+    };
+    await api(gateway, "POST /api/v1/tenants", { body: { id: "umbrella", name: "Umbrella" } });
+    const other = await makeKey(gateway, { scopes: ["messages:send", "knowledge:read", "knowledge:write"] });
+    await gateway.database.query("UPDATE api_keys SET tenant_id = 'umbrella' WHERE id = $1", [other.id]);
+    for (const tenantId of ["default", "umbrella"]) await addAgent(gateway, "pool", config, tenantId);
+    const put = (text: string, key = gateway.key) =>
+      api(gateway, "PUT /api/v1/knowledge/pool/documents/hours", {
+        ...{ key, body: text },
+        headers: { "content-type": "text/plain" },
+      });
+    const asked = async (text: string, key = gateway.key) => {
+      const { body } = await ask(gateway, { receiverId: "pool", text }, { key });
+      return body.metadata;
+    };
+    const question = "When does the swimming pool open?";
+    for (const key of [gateway.key, other.text]) await put("The swimming pool opens at nine.", key);
+    // A collection that has just changed keeps no answers for some seconds.
+    await eventually(30_000, async () => (await asked(question)).cached === "exact");
+    expect(await asked("When does the swimming pools open?")).toMatchObject({
+      cached: "semantic",
+      similarity: expect.any(Number),
+      usage: { inputTokens: 0, outputTokens: 0 },
+    });
+    expect((await asked("When does the sauna open?")).cached).toBeUndefined();
+    const usage = async () => {
+      const { body } = await api(gateway, "GET /api/v1/usage?groupBy=agent");
+      return body.usage?.find(({ agentId }: Json) => agentId === "pool")?.cached;
+    };
+    await eventually(10_000, async () => (await usage()) >= 2);
+    expect((await asked(question, other.text)).cached).toBeUndefined();
+    await eventually(30_000, async () => (await asked(question, other.text)).cached === "exact");
+
+    await put("The swimming pool opens at ten.");
+    await eventually(30_000, async () => (await asked(question)).cached === undefined);
+    await eventually(30_000, async () => (await asked(question)).cached === "exact");
+    const shown = provider.requests.findLast(({ body }) =>
+      body?.messages?.at(-1)?.content.includes(question),
+    );
+    expect(JSON.stringify(shown?.body)).toContain("opens at ten");
+    expect((await asked(question, other.text)).cached).toBe("exact");
   });
 });

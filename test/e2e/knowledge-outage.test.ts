@@ -2,24 +2,22 @@
  * Knowledge in a real Milvus, with an embedding server, through the whole gateway: documents in and out, by HTTP and by
  * the command line; both servers gone and back; and the move from one index to another.
  */
-import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Gateway, startGateway, withoutOwnVariables } from "../support/gateway.ts";
+import { type Gateway, startGateway } from "../support/gateway.ts";
 import { startMilvus, type TestMilvus } from "../support/milvus.ts";
 import { type OpenaiDouble, startOpenaiDouble } from "../support/openai-double.ts";
 import { requirement } from "../support/requirements.ts";
-import { api, eventually } from "./administration-client.ts";
+import { admin, api, eventually } from "./administration-client.ts";
 import { ask, type Json } from "./ask.ts";
 
 const LIMIT_MS = 240_000;
 /** Callers at once, and what each waits between two questions: below the limit of requests of the one key. */
 const CALLERS = 6;
 const PAUSE_MS = 250;
-const PHASE_MS = 5_000;
+const PHASE_MS = 4_000;
 const HANDBOOK = "/api/v1/knowledge/handbook";
 const question = { receiverId: "handbook", text: "How many days of holiday do we have?" };
 
@@ -42,14 +40,6 @@ const put = (id: string, text: string) =>
   });
 const knowledgeOf = async () => (await ask(gateway, question)).body?.metadata?.knowledge;
 const isComplete = async () => (await knowledgeOf()) === "complete";
-
-async function admin(...args: string[]): Promise<Json> {
-  const { stdout } = await promisify(execFile)(process.execPath, ["scripts/admin.ts", ...args, "--json"], {
-    // The command line does not know of Milvus: the backend does.
-    env: { ...withoutOwnVariables(process.env), DATA_DIRECTORY: gateway.dataDirectory },
-  });
-  return JSON.parse(stdout);
-}
 
 describe.skipIf(!requirement("milvus").available)("a gateway with Milvus and an embedding server", () => {
   beforeAll(async () => {
@@ -113,14 +103,14 @@ describe.skipIf(!requirement("milvus").available)("a gateway with Milvus and an 
       const folder = mkdtempSync(join(tmpdir(), "parley-documents-"));
       writeFileSync(join(folder, "alpacas.md"), "# Alpacas\n\nAlpacas hum when they are content.");
       writeFileSync(join(folder, "zebras.md"), "# Zebras\n\nZebras bark at strangers.");
-      const ingested = await admin("knowledge", "ingest", folder, "--collection", "zoo");
+      const ingested = await admin(gateway, "knowledge", "ingest", folder, "--collection", "zoo");
       rmSync(folder, { recursive: true });
       expect(ingested).toMatchObject({ files: 2, indexed: 2 });
       expect(await found("zoo", "when do alpacas hum")).toEqual(["alpacas.md"]);
-      await admin("knowledge", "delete", "alpacas.md", "--collection", "zoo");
+      await admin(gateway, "knowledge", "delete", "alpacas.md", "--collection", "zoo");
       expect(await found("zoo", "when do alpacas hum")).toEqual([]);
       expect(await found("zoo", "who do zebras bark at")).toEqual(["zebras.md"]);
-      await admin("knowledge", "drop", "zoo");
+      await admin(gateway, "knowledge", "drop", "zoo");
       expect(await found("zoo", "who do zebras bark at")).toEqual([]);
     },
     LIMIT_MS,

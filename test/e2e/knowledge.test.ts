@@ -1,14 +1,18 @@
 /** Documents over HTTP, through the real worker and the real backend: in, seen, replaced, out; and hostile ones. */
 import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { text as readText } from "node:stream/consumers";
 import { type CallOptions, Code, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { DOCUMENT_BYTES_MAX } from "../../core/knowledge/document-size.ts";
 import { KnowledgeService } from "../../proto/gen/parley/v1/knowledge_service_pb.js";
 import { type Gateway, startGateway } from "../support/gateway.ts";
 import { makePdf } from "../support/make-pdf.ts";
-import { api, eventually, makeKey } from "./administration-client.ts";
+import { admin, api, eventually, makeKey } from "./administration-client.ts";
 import type { Json } from "./ask.ts";
 
 const LIMIT_MS = 120_000;
@@ -189,6 +193,40 @@ describe("many documents over HTTP", () => {
     expect(answer).toMatchObject({ status: 400, body: { error: { code: "invalid_argument" } } });
     expect(answer.body.error.message).toMatch(words);
   });
+});
+
+describe("documents by the command line, beside a running gateway", () => {
+  const DOCUMENT_END = "--><p>Walruses whistle at night.</p>";
+  /** HTML of so many bytes, nearly all of them a comment: what it says is short. */
+  const html = (bytes: number) => `<!--${"x".repeat(bytes - 4 - DOCUMENT_END.length)}${DOCUMENT_END}`;
+
+  it(
+    "are taken up to 16 MiB each, indexed by the gateway, and named one by one where they are refused",
+    async () => {
+      const folder = mkdtempSync(join(tmpdir(), "parley-documents-"));
+      writeFileSync(join(folder, "largest.html"), html(DOCUMENT_BYTES_MAX));
+      writeFileSync(join(folder, "larger.html"), html(DOCUMENT_BYTES_MAX + 1));
+      writeFileSync(join(folder, "latin-1.txt"), Buffer.from([0x63, 0x61, 0x66, 0xe9]));
+      writeFileSync(join(folder, "small.md"), "# Otters\n\nOtters hold hands.");
+      const ended = await admin(gateway, "knowledge", "ingest", folder, "--collection", "sea").catch(
+        (error) => error,
+      );
+      rmSync(folder, { recursive: true });
+      expect(ended).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining("larger.html: is larger than"),
+      });
+      expect(ended.stderr).toContain("latin-1.txt: the document is not utf-8 text");
+      expect(JSON.parse(ended.stdout)).toMatchObject({ indexed: 2 });
+      const found = async (query: string) =>
+        (await api(gateway, "POST /api/v1/knowledge/sea/search", { body: { query } })).body.passages;
+      expect(await found("when do walruses whistle")).toMatchObject([
+        { documentId: "largest.html", text: "Walruses whistle at night." },
+      ]);
+      expect(await found("who do otters hold")).toMatchObject([{ documentId: "small.md" }]);
+    },
+    LIMIT_MS,
+  );
 });
 
 describe("documents over gRPC", () => {
