@@ -17,6 +17,12 @@ const WORDS_PER_CHUNK = 80;
 const WORDS_PER_QUESTION = 6;
 const SYLLABLES = "ba de fi go ku la me ni po ru sa te vi wo zu cha dre flo".split(" ");
 
+/** What is searched for, in both ways. */
+export interface Question {
+  readonly embedding: Float32Array;
+  readonly query: string;
+}
+
 /** Makes chunks and questions; the same seed makes the same. */
 export class ScaleData {
   readonly #random: () => number;
@@ -49,7 +55,7 @@ export class ScaleData {
   }
 
   /** A question near some cluster, and of words that have nothing to do with it. */
-  question(): { readonly embedding: Float32Array; readonly query: string } {
+  question(): Question {
     return { embedding: this.#vector(), query: this.#text(WORDS_PER_QUESTION) };
   }
 
