@@ -33,6 +33,8 @@ export class Clients {
   readonly #sql: SqlStorage;
   readonly #now: Clock;
   readonly #timings: SessionTimings;
+  /** What has been acknowledged and is not written yet, by client; what an eviction forgets is acknowledged again. */
+  readonly #unwritten = new Map<string, number>();
 
   constructor(sql: SqlStorage, now: Clock, timings: SessionTimings) {
     this.#sql = sql;
@@ -114,17 +116,27 @@ export class Clients {
 
   /** What a client has acknowledged; 0 for one that is not known. */
   acknowledgedBy(clientId: string): number {
-    return this.#find(clientId)?.acknowledged ?? 0;
+    return Math.max(this.#find(clientId)?.acknowledged ?? 0, this.#unwritten.get(clientId) ?? 0);
   }
 
-  /** A client has everything up to a number. Lower ones than before change nothing. */
+  /** A client has everything up to a number. It counts when it has been written, which is for the caller to decide. */
   acknowledge(clientId: string, through: number): void {
-    this.#sql.exec(
-      "UPDATE clients SET acknowledged = ? WHERE client_id = ? AND acknowledged < ?",
-      through,
-      clientId,
-      through,
-    );
+    this.#unwritten.set(clientId, Math.max(through, this.#unwritten.get(clientId) ?? 0));
+  }
+
+  /** Writes what has been acknowledged; false when there was nothing to write. */
+  writeAcknowledged(): boolean {
+    for (const [clientId, through] of this.#unwritten) {
+      this.#sql.exec(
+        "UPDATE clients SET acknowledged = ? WHERE client_id = ? AND acknowledged < ?",
+        through,
+        clientId,
+        through,
+      );
+    }
+    const wasAny = this.#unwritten.size > 0;
+    this.#unwritten.clear();
+    return wasAny;
   }
 
   /** What every client has that is connected or was lately; undefined when there is no such client. */

@@ -98,6 +98,7 @@ export class PeerTurns {
   /** A client has everything up to a number; the mailbox can let go of that. */
   async acknowledged(through: number, { principal }: SessionOwner): Promise<void> {
     const { sql, env, log, sessionId } = this.#options;
+    if (sql.exec("SELECT 1 FROM deliveries LIMIT 1").toArray().length === 0) return;
     const { tenantId, subject } = principal;
     const mailbox = mailboxOf(env, tenantId, subject);
     sql.exec(

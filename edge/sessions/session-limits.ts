@@ -28,9 +28,10 @@ export const REPLAY_PAGE_FRAMES = 100;
 
 /**
  * Events that have been sent and not saved; past it they are saved. After an eviction so many may have to be made
- * again before another turn gets a number, so it is small.
+ * again before another turn gets a number: the backend has them, and gives them in one go. More than a turn has
+ * between two saves at 50 events a second.
  */
-export const UNSAVED_EVENTS_MAX = 32;
+export const UNSAVED_EVENTS_MAX = 128;
 /** Deltas that are put into one frame. */
 export const DELTAS_PER_FRAME_MAX = 256;
 /** And their length together, past which they are sent at once: what a model says in 50 ms is a thousandth of it. */
@@ -49,7 +50,10 @@ export const SECRET_CHARACTERS = 43;
 export interface SessionTimings {
   /** Between two frames of deltas of one turn: below what a reader notices. */
   readonly coalesceMs: number;
-  /** Between sending and saving: a commit costs more than a frame. */
+  /**
+   * Between sending and saving. A commit costs more than a hundred frames: workerd waits for the disk, and with it
+   * every session of the machine, and what is sent in the meantime waits for the commit.
+   */
   readonly saveAfterMs: number;
   /** While turns are in flight, an alarm brings an evicted object back after so long. */
   readonly recoverAfterMs: number;
@@ -74,7 +78,7 @@ export interface SessionTimings {
 /** The times that hold outside of tests. */
 export const SESSION_TIMINGS: SessionTimings = {
   coalesceMs: 50,
-  saveAfterMs: 250,
+  saveAfterMs: 2_000,
   recoverAfterMs: 5_000,
   catchUpMs: 10_000,
   silentMs: 75_000,

@@ -212,6 +212,12 @@ export class Session {
     }
     this.clients.acknowledge(clientId, through);
     this.#inBackground(this.peers.acknowledged(through, this.#owner));
+    // While a turn goes on, the next save is near, and costs no more with it.
+    if (this.#saveTimer === undefined) this.#dropAcknowledged();
+  }
+
+  #dropAcknowledged(): void {
+    if (!this.clients.writeAcknowledged()) return;
     const byAll = this.clients.acknowledgedByAll();
     if (byAll !== undefined) this.log.drop(byAll);
   }
@@ -253,6 +259,7 @@ export class Session {
     clearTimeout(this.#saveTimer);
     this.#saveTimer = undefined;
     this.log.save();
+    this.#dropAcknowledged();
   }
 
   #onGone({ clientId, cursor }: Connection): void {

@@ -12,6 +12,8 @@ import { createSessionTables } from "../../../edge/sessions/session-schema.ts";
 import { nodeSqlStorage } from "../../support/node-sql-storage.ts";
 
 const DAY_MS = 24 * 3_600_000;
+/** In one frame. */
+const EVENTS = 100;
 const TASK = { messageId: "m-1", taskId: "t-1", contextId: "c-1", ended: false };
 
 /** A log, and the log that an object has after an eviction. */
@@ -69,7 +71,7 @@ describe("the log of frames", () => {
     for (let count = 0; count < UNSAVED_EVENTS_MAX; count++) log.append("a", event("x"));
     expect(log.hasUnsaved).toBe(true);
     log.append("a", event("x"));
-    expect(log.read(0, 100)).toHaveLength(UNSAVED_EVENTS_MAX + 1);
+    expect(log.read(0, 1_000)).toHaveLength(UNSAVED_EVENTS_MAX + 1);
     log.append("a", { envelope: {}, deltas: Array(UNSAVED_EVENTS_MAX + 1).fill("x") });
     expect(log.hasUnsaved).toBe(false);
   });
@@ -143,9 +145,10 @@ describe("the log of frames", () => {
 
   it("keeps no more events than its bound, and none that is too old", () => {
     const { log, clock } = newLog();
-    for (let count = 0; count * 250 < EVENTS_KEPT_MAX + 250; count++) {
-      log.append("a", { envelope: {}, deltas: Array(250).fill("x") });
+    for (let count = 0; count * EVENTS < EVENTS_KEPT_MAX + EVENTS; count++) {
+      log.append("a", { envelope: {}, deltas: Array(EVENTS).fill("x") });
     }
+    log.save();
     expect(log.head - log.keptFrom).toBeLessThan(EVENTS_KEPT_MAX);
     expect(log.head - log.keptFrom).toBeGreaterThan(EVENTS_KEPT_MAX * 0.8);
     clock.nowMs = DAY_MS + 1;

@@ -1,0 +1,38 @@
+/** What a group of processes has of memory, and has used of processors, from /proc. */
+import { readdirSync, readFileSync } from "node:fs";
+
+/** Ticks of the kernel's clock in a second, on every Linux that Node runs on. */
+const TICKS_PER_SECOND = 100;
+const PAGE_BYTES = 4_096;
+
+/** Sums over a process group. */
+export interface ProcessCost {
+  residentMb: number;
+  cpuSeconds: number;
+  /** Files and sockets that are open. */
+  descriptors: number;
+}
+
+/** As it is now. */
+export function costOf(groupPid: number): ProcessCost {
+  const sum: ProcessCost = { residentMb: 0, cpuSeconds: 0, descriptors: 0 };
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      // The name may have spaces and parentheses; the fields after it have none (proc(5)).
+      const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      if (Number(fields[2]) !== groupPid) continue;
+      sum.cpuSeconds += (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+      sum.residentMb += (Number(fields[21]) * PAGE_BYTES) / 1_048_576;
+      sum.descriptors += readdirSync(`/proc/${pid}/fd`).length;
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return sum;
+}
+
+/** How many processors a group keeps busy, from one moment to another. */
+export function busyProcessors(before: ProcessCost, after: ProcessCost, seconds: number): number {
+  return (after.cpuSeconds - before.cpuSeconds) / seconds;
+}
