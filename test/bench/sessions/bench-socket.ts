@@ -49,18 +49,23 @@ export function openSocket(url: string, apiKey: string): Promise<BenchSocket> {
   return opened.promise;
 }
 
-/** Many of them, `atOnce` at a time; the keys take turns. */
+/** Opened at the same time. */
+const AT_ONCE = 32;
+
+/** Many of them, as many as can be opened in the time; the keys take turns. */
 export async function openSockets(
   { url, keys }: { readonly url: string; readonly keys: readonly string[] },
   count: number,
-  atOnce = 32,
+  limitMs = 60_000,
 ): Promise<BenchSocket[]> {
+  const endsAt = performance.now() + limitMs;
   const sockets: BenchSocket[] = [];
   let begun = 0;
   const opener = async () => {
-    while (begun < count) sockets.push(await openSocket(url, keys[begun++ % keys.length] ?? ""));
+    while (begun < count && performance.now() < endsAt)
+      sockets.push(await openSocket(url, keys[begun++ % keys.length] ?? ""));
   };
-  await Promise.all(Array.from({ length: atOnce }, opener));
+  await Promise.all(Array.from({ length: AT_ONCE }, opener));
   return sockets;
 }
 
