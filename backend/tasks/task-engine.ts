@@ -88,7 +88,7 @@ export class TaskEngine {
       onDone: (task) => this.#done(task),
     });
     const parts = { store: this.#store, inFlight: this.#inFlight, shared, recovery };
-    this.#revival = new TaskRevival({ ...options, ...parts });
+    this.#revival = new TaskRevival({ ...options, ...parts, record: (task) => this.#write(task) });
     shared?.start(this.#revival);
   }
 
@@ -227,17 +227,22 @@ export class TaskEngine {
 
   /** Writes the message to the durable log, beside the work; it, or the ledger, is what makes the acceptance last. */
   #record(task: Task, gate: LedgerGate | undefined): void {
+    const recorded = this.#write(task);
+    if (gate?.lease) return;
+    task.acceptance = recorded;
+    const { recovery } = this.#options;
+    if (gate || !recovery) return;
+    task.gate = new ArchiveGate({ task, recovery, reservedSequence: ARCHIVE_RESERVED_EVENTS });
+  }
+
+  #write(task: Task): Promise<void> {
     const { recordQuestion, logger } = this.#options;
     const recorded = (async () => recordQuestion(task))();
     recorded.catch((error) => {
       const { requestId, id: taskId, tenantId } = task;
       logger.error({ requestId, taskId, tenantId, err: error }, "a message could not be recorded");
     });
-    if (gate?.lease) return;
-    task.acceptance = recorded;
-    const { recovery } = this.#options;
-    if (gate || !recovery) return;
-    task.gate = new ArchiveGate({ task, recovery, reservedSequence: ARCHIVE_RESERVED_EVENTS });
+    return recorded;
   }
 
   #done(task: Task): void {

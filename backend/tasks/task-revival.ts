@@ -31,6 +31,8 @@ export interface TaskRevivalOptions {
   readonly inFlight: TasksInFlight;
   readonly directory: Directory;
   readonly run: RunTask;
+  /** Writes the message of a task to the durable log; never throws, and what it returns may be left alone. */
+  readonly record: (task: Task) => Promise<void>;
   readonly shared: SharedTasks | undefined;
   readonly recovery: TaskRecovery | undefined;
   readonly logger: Logger;
@@ -64,6 +66,8 @@ export class TaskRevival implements TakeoverHost, RecoveryHost {
     task.takeOver(events, reservedSequence);
     store.add(task);
     const gate = attach(task);
+    // The backend before may have ended before its log was written. A row that is there already stays as it is.
+    void this.#options.record(task);
     await this.#track(task, (deadline) => this.#runAgain(task, { takeovers, deadline, turn: gate.turn }));
   }
 

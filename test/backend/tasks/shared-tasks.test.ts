@@ -194,7 +194,8 @@ describe.skipIf(!requirement("redis").available)("two backends on one Redis", ()
       { discardAfterSequence: 1, reason: "taken-over" },
     ]);
     expect(after.at(-1)?.messageId).toBe(before[0]?.messageId);
-    expect(b.recorder.rows.map(({ kind }) => kind)).toEqual(["answer"]);
+    // The dead one may not have come to write the message.
+    expect(b.recorder.rows.map(({ kind }) => kind)).toEqual(["question", "answer"]);
     // Whoever comes later sees the same.
     expect((await eventsOf(await b.engine.find(ann, task.id))).slice(before.length)).toEqual(after);
   });
@@ -241,7 +242,7 @@ describe.skipIf(!requirement("redis").available)("two backends on one Redis", ()
     expect(textOfPieces(atTheZombie)).toBe(WORDS.join(""));
     expect(atTheZombie.at(-1)).toEqual(seen.at(-1));
     expect(zombie.recorder.rows.map(({ kind }) => kind)).toEqual(["question"]);
-    expect(b.recorder.rows.map(({ kind }) => kind)).toEqual(["answer"]);
+    expect(b.recorder.rows.map(({ kind }) => kind)).toEqual(["question", "answer"]);
   });
 
   it("give up a task that has ended one backend after the other, and say so", async () => {
