@@ -19,6 +19,7 @@ import { eventEnvelope, isLastEvent } from "./event-envelope.ts";
 import type { EventGate } from "./event-gate.ts";
 import { EventLog, type LostEvents } from "./event-log.ts";
 import { type FailedTask, failureCost } from "./failure-cost.ts";
+import { shownAttempts } from "./shown-attempts.ts";
 import { acceptedEvent, canceledError, failureOf, voidEvent } from "./task-events.ts";
 import type { TaskRecord } from "./task-ledger.ts";
 
@@ -248,7 +249,10 @@ export class Task {
     if (this.#ending || this.#isLost) return;
     this.#ending = true;
     event.sequence = this.events.sequence + 1;
-    if (failure) event.metadata = { usage: failureCost(this.#failed()) };
+    if (failure) {
+      const attempts = this.record.showsAttempts ? { attempts: shownAttempts(this.attempts) } : {};
+      event.metadata = { usage: failureCost(this.#failed()), ...attempts };
+    }
     const mayRunAgain = failure !== undefined && RUN_AGAIN_AFTER.includes(failure.code);
     if (this.gate && !(await this.gate.end(event, mayRunAgain))) return;
     this.#failure = failure;

@@ -5,10 +5,11 @@ import type { AgentRunner } from "../../../backend/agents/agent-runner.ts";
 import { createEchoAgent } from "../../../backend/agents/echo-agent.ts";
 import type { ModelAttempt } from "../../../backend/llm/answer-event.ts";
 import { failureCost } from "../../../backend/tasks/failure-cost.ts";
+import { shownAttempts } from "../../../backend/tasks/shown-attempts.ts";
 import { fromConnectError } from "../../../core/errors/connect-errors.ts";
 import { ParleyError } from "../../../core/errors/parley-error.ts";
 import { startBackend } from "../rpc/backend-fixture.ts";
-import { createEngine, eventsOf, message, request } from "./engine-fixture.ts";
+import { ann, createEngine, eventsOf, message, request } from "./engine-fixture.ts";
 
 const FORTY_CHARACTERS = "x".repeat(40);
 const ATTEMPT: ModelAttempt = {
@@ -54,6 +55,12 @@ describe("a task that ends without an answer", () => {
     const last = (await eventsOf(await createEngine(broken).accept(request("hi")))).at(-1);
     expect(last?.body.case).toBe("error");
     expect(last?.metadata).toEqual({ usage: ATTEMPT.usage });
+  });
+
+  it("tells a caller who may know which models were asked, and how they ended", async () => {
+    const who = { ...ann, scopes: [...ann.scopes, "attempts:read" as const] };
+    const last = (await eventsOf(await createEngine(broken).accept(request("hi", {}, who)))).at(-1);
+    expect(last?.metadata).toEqual({ usage: ATTEMPT.usage, attempts: shownAttempts([ATTEMPT]) });
   });
 
   it("costs nothing where no model has said anything", () => {
