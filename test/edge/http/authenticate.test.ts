@@ -109,3 +109,18 @@ describe("the sender of a message", () => {
     expect(backend.calls.map(({ message }) => message.senderId)).toEqual(["bob", "alice"]);
   });
 });
+
+describe("the look-ups of a message", () => {
+  it("are one, its key, where the key is met for the first time, and none after that", async () => {
+    edge = await createEdgeHarness({ BACKEND_URLS: backend.url }, { cached: true });
+    await edge.post(HELLO);
+    expect(edge.directory.lookups).toHaveLength(2);
+    const key = await edge.directory.addKey();
+    edge.directory.lookups.length = 0;
+    const headers = { authorization: `Bearer ${key}` };
+    for (let message = 0; message < 3; message++) {
+      expect((await edge.post(HELLO, { headers })).status).toBe(200);
+    }
+    expect(edge.directory.lookups).toEqual([expect.stringMatching(/^key /)]);
+  });
+});
