@@ -126,8 +126,8 @@ describe.skipIf(!isPostgresAvailable() || process.env["TEST_DATABASE_URL"])("Pos
       expect(load.refusals).toEqual([]);
       expect(afterFirstSeconds.length).toBeGreaterThan(CALLERS);
       expect(afterFirstSeconds.every(({ recorded }) => !recorded)).toBe(true);
-      // Nobody waits for a log that is known to be behind.
-      expect(percentile(durations, 0.5)).toBeLessThan(500);
+      // Nobody waits, a second, for a log that is known to be behind.
+      expect(percentile(durations, 0.5)).toBeLessThan(1_000);
       expect(stranger.status).toBe(503);
       expect(complete).toBe(load.replies.length);
     },
