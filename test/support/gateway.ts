@@ -116,7 +116,7 @@ function openDatabase(dataDirectory: string): SqlClient {
 /** What the shell of a developer may have set must not decide a test. */
 export function withoutOwnVariables(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const own =
-    /^(OPENAI_|OLLAMA_|DATABASE_|BACKEND_|NEON_|UPSTASH_|REDIS_|MILVUS_|PORT$|HOST$|LOG_LEVEL$|DATA_DIRECTORY$)/;
+    /^(OPENAI_|OLLAMA_|EMBEDDING_|DATABASE_|BACKEND_|NEON_|UPSTASH_|REDIS_|MILVUS_|PORT$|HOST$|LOG_LEVEL$|DATA_DIRECTORY$)/;
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !own.test(name)));
 }
 
