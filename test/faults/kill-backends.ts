@@ -25,6 +25,8 @@ export interface KillReport {
   readonly whole: number;
   /** Messages whose callers got the whole answer, once, all of them the same. */
   readonly answers: number;
+  /** Messages that had to be sent again: their backend ended within moments, before it had written them down. */
+  readonly sentAgain: number;
   /** What was wrong, by round. */
   readonly problems: readonly string[];
   /** From the kill to the first event after it, milliseconds, by round; undefined when the answer was over by then. */
@@ -53,7 +55,7 @@ export async function killBackends(options: KillOptions): Promise<KillReport> {
   const scene = await (mode === "shared" ? openShared(model) : openEmbedded(model));
   const problems: string[] = [];
   const gapsMs: number[] = [];
-  let [whole, answers] = [0, 0];
+  let [whole, answers, sentAgain] = [0, 0, 0];
   try {
     for (let round = 1; round <= rounds; round++) {
       const afterMs = random() * ANSWER_MS;
@@ -61,6 +63,7 @@ export async function killBackends(options: KillOptions): Promise<KillReport> {
       if (played.gapMs !== undefined) gapsMs.push(played.gapMs);
       const found = played.problems.flat();
       if (found.length === 0) whole++;
+      sentAgain += played.lost.size;
       answers += played.problems.filter(({ length }) => length === 0).length;
       problems.push(...found.map((problem) => `round ${round}: ${problem}`));
       onRound?.(round, played.gapMs);
@@ -69,7 +72,7 @@ export async function killBackends(options: KillOptions): Promise<KillReport> {
     await scene.close();
     await model.close();
   }
-  return { rounds, whole, answers, problems, gapsMs };
+  return { rounds, whole, answers, sentAgain, problems, gapsMs };
 }
 
 interface Round {
@@ -92,6 +95,7 @@ async function playRound(scene: Scene, { round, fault, afterMs, tasks }: Round) 
     if (performance.now() > killedAtMs) gapMs ??= performance.now() - killedAtMs;
   };
   const idOf = (index: number) => `round-${round}-${index}`;
+  const lost = new Set<string>();
   const calls = Array.from({ length: tasks }, (_, index) =>
     callTwice(scene, {
       urls,
@@ -99,6 +103,7 @@ async function playRound(scene: Scene, { round, fault, afterMs, tasks }: Round) 
       // Spread over an answer's time, so that one kill meets every part of it.
       delayMs: (index / tasks) * ANSWER_MS,
       ...(index === 0 && { onEvent }),
+      ...(!other && { onLost: () => lost.add(idOf(index)) }),
     }),
   );
   const all = Promise.all(calls);
@@ -116,7 +121,7 @@ async function playRound(scene: Scene, { round, fault, afterMs, tasks }: Round) 
   const seen = await all;
   // Not sooner: the embedded database dies with its backend.
   const recorded = await Promise.all(seen.map((_, index) => problemsOfRows(scene, idOf(index))));
-  return { problems: seen.map((found, index) => [...found, ...(recorded[index] ?? [])]), gapMs };
+  return { problems: seen.map((found, index) => [...found, ...(recorded[index] ?? [])]), gapMs, lost };
 }
 
 interface TwoCalls {
@@ -124,25 +129,28 @@ interface TwoCalls {
   readonly messageId: string;
   readonly delayMs: number;
   readonly onEvent?: () => void;
+  readonly onLost?: () => void;
 }
 
 /** One message with two callers, the second of which begins elsewhere when it can; what was wrong with what they saw. */
-async function callTwice(scene: Scene, { urls, messageId, delayMs, onEvent }: TwoCalls): Promise<string[]> {
+async function callTwice(
+  scene: Scene,
+  { urls, messageId, delayMs, onEvent, onLost }: TwoCalls,
+): Promise<string[]> {
   const { headers } = scene;
   await new Promise((resolve) => setTimeout(resolve, delayMs));
   const message = { messageId, receiverId: "assistant", text: QUESTION };
   const signal = AbortSignal.timeout(ROUND_MS_MAX);
+  const call = { headers, message, signal, ...(onLost && { onLost }) };
   const begun = Promise.withResolvers<void>();
   const first = callPersistently({
-    ...{ urls, headers, message, signal },
+    ...{ ...call, urls },
     onEvent: () => {
       begun.resolve();
       onEvent?.();
     },
   });
-  const second = begun.promise.then(() =>
-    callPersistently({ urls: urls.toReversed(), headers, message, signal }),
-  );
+  const second = begun.promise.then(() => callPersistently({ ...call, urls: urls.toReversed() }));
   // When the first fails before it has begun, the second need not.
   first.catch(() => begun.resolve());
   const found: string[] = [];

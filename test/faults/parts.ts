@@ -180,10 +180,11 @@ async function killsRow(
       note(`kills-${mode}: ${round} of ${killRounds}, gap ${gapMs?.toFixed(0) ?? "none"} ms`),
   });
   const gap = (q: number) => `${(quantile(report.gapsMs, q) / 1000).toFixed(1)} s`;
+  const again = report.sentAgain > 0 ? ` (${report.sentAgain} sent again)` : "";
   const late = report.gapsMs.filter((ms) => ms > TAKEOVER_MS_MAX).length;
   return {
     goal: `${killRounds} SIGKILLs in mid-answer (${mode}): every answer whole, once, the same for all`,
-    seen: `${report.whole} rounds and ${report.answers} of ${killRounds * killTasks} answers whole; next event after p50 ${gap(0.5)}, p95 ${gap(0.95)}, most ${gap(1)}; ${late} over ${TAKEOVER_MS_MAX / 1000} s`,
+    seen: `${report.whole} rounds and ${report.answers} of ${killRounds * killTasks} answers whole${again}; next event after p50 ${gap(0.5)}, p95 ${gap(0.95)}, most ${gap(1)}; ${late} over ${TAKEOVER_MS_MAX / 1000} s`,
     problems: report.problems,
   };
 }

@@ -23,11 +23,16 @@ export interface PersistentCall {
   readonly signal: AbortSignal;
   /** Told of each event as it comes. */
   readonly onEvent?: (event: A2AMessage) => void;
+  /**
+   * Nobody knows the task: what has come of it is void, and the message is sent again, under its id. To be given where
+   * one backend is alone: it may end before it has written what it has begun to answer. Among several, another one knows.
+   */
+  readonly onLost?: () => void;
 }
 
 /** All events of the reply, as this caller has seen them. Rejects when the signal aborts first. */
 export async function callPersistently(call: PersistentCall): Promise<A2AMessage[]> {
-  const { urls, headers, message, signal, onEvent } = call;
+  const { urls, headers, message, signal, onEvent, onLost } = call;
   const events: A2AMessage[] = [];
   for (let attempt = 0; ; attempt++) {
     signal.throwIfAborted();
@@ -46,6 +51,10 @@ export async function callPersistently(call: PersistentCall): Promise<A2AMessage
       const { code } = ConnectError.from(error);
       // A backend that knows nothing of the task may not be the one that takes it up.
       if (code === Code.InvalidArgument || code === Code.Internal) throw error;
+      if (code === Code.NotFound && onLost && last) {
+        events.length = 0;
+        onLost();
+      }
     }
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
