@@ -46,7 +46,8 @@ export function checkCompletionRequest(body: JsonValue): CompletionRequest {
     throw new ParleyError("invalid_argument", "the body must be a JSON object with `model` and `messages`");
   }
   requireSupported(body);
-  const checked = completionRequestSchema.safeParse(body);
+  // Without the input, what is missing cannot be told from what is of another type.
+  const checked = completionRequestSchema.safeParse(body, { reportInput: true });
   if (!checked.success) throw violation(checked.error.issues);
   const request = checked.data;
   if (request.stream_options && !request.stream) {
@@ -72,18 +73,21 @@ function violation(issues: readonly z.core.$ZodIssue[], base: PropertyKey[] = []
   const [issue] = issues;
   if (!issue) return new ParleyError("invalid_argument", "the body has the wrong shape");
   const path = [...base, ...issue.path];
+  if (issue.input === undefined)
+    return badParameter(pathText(path), "is missing", "missing-required-parameter");
   if (issue.code === "invalid_union") {
-    const deepest = issue.errors.find(([first]) => (first?.path.length ?? 0) > 0);
-    if (deepest) return violation(deepest, path);
+    const closest = issue.errors.find(([first]) => first && !isOtherType(first));
+    if (closest) return violation(closest, path);
     const kinds = issue.errors.flatMap(([first]) => (first && "expected" in first ? [first.expected] : []));
     return badParameter(pathText(path), `must be one of: ${kinds.join(", ")}`, "invalid-type");
   }
-  return badParameter(pathText(path), `is not valid: ${issue.message}`, reasonOf(issue));
+  const reason = issue.code === "invalid_type" ? "invalid-type" : "invalid-value";
+  return badParameter(pathText(path), `is not valid: ${issue.message}`, reason);
 }
 
-function reasonOf(issue: z.core.$ZodIssue): string {
-  if (issue.code !== "invalid_type") return "invalid-value";
-  return issue.input === undefined ? "missing-required-parameter" : "invalid-type";
+/** Whether an alternative of a union was not even meant: a list where a text may be, say. */
+function isOtherType({ code, path }: z.core.$ZodIssue): boolean {
+  return code === "invalid_type" && path.length === 0;
 }
 
 /** As OpenAI names places: `messages[0].content`. */

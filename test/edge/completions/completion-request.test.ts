@@ -57,6 +57,38 @@ describe("a completion request", () => {
     expect(refusalOf(body)).toMatchObject({ type: "invalid_request_error", param });
   });
 
+  it.each<[string, string, JsonValue]>([
+    ["missing_required_parameter", "`model` is missing", { messages: HI.messages }],
+    [
+      "missing_required_parameter",
+      "`messages[0].content` is missing",
+      { ...HI, messages: [{ role: "user" }] },
+    ],
+    [
+      "invalid_type",
+      "`model` is not valid: Invalid input: expected string, received number",
+      { ...HI, model: 4 },
+    ],
+    ["invalid_type", "`messages[0].content` must be one of: string, array", { ...HI, messages: [user(7)] }],
+    [
+      "invalid_value",
+      "`stop` is not valid: Too big: expected array to have <=4 items",
+      { ...HI, stop: ["1", "2", "3", "4", "5"] },
+    ],
+    [
+      "invalid_value",
+      "`stop` is not valid: Too small: expected string to have >=1 characters",
+      { ...HI, stop: "" },
+    ],
+    [
+      "invalid_value",
+      "`messages[0].content` is not valid: Too big: expected array to have <=64 items",
+      { ...HI, messages: [user(Array(65).fill({ type: "text", text: "x" }))] },
+    ],
+  ])("is refused with %s and words that help: %s", (code, message, body) => {
+    expect(refusalOf(body)).toMatchObject({ code, message });
+  });
+
   it.each<[string, JsonValue]>([
     ["n", { n: 2 }],
     ["tools", { tools: [{ type: "function", function: { name: "f" } }] }],
