@@ -4,7 +4,7 @@ import { isPostgresAvailable } from "../support/postgres.ts";
 import { requirement } from "../support/requirements.ts";
 import { killBackends } from "./kill-backends.ts";
 
-const ROUNDS = 3;
+const ROUNDS = 2;
 /** An embedded database takes up to 20 s to come up on a busy machine, and comes up once a round. */
 const EMBEDDED_ROUNDS = 2;
 const LIMIT_MS = 240_000;
