@@ -1,6 +1,7 @@
 /** One run of the operators' command line: arguments to a command, its result to standard output, an exit code. */
 import { hostname } from "node:os";
 import { type ParseArgsConfig, parseArgs } from "node:util";
+import { readTenant } from "../core/administration/tenants.ts";
 import type { Violation } from "../core/administration/violations.ts";
 import { SCOPES } from "../core/auth/principal.ts";
 import { ParleyError } from "../core/errors/parley-error.ts";
@@ -55,7 +56,10 @@ async function run({ arguments: given, openDatabase, print }: RunAdminOptions): 
       requestId: "",
       address: hostname(),
     };
-    const result = await command.run({ sql: database.sql, actor }, own, positionals);
+    const call = { sql: database.sql, actor };
+    // A mistyped one would seem to be empty, and not to take agents.
+    if (options["tenant"] !== undefined) await readTenant(call, tenant);
+    const result = await command.run(call, own, positionals);
     print(json === undefined ? renderTable(result) : JSON.stringify(result, undefined, 2));
     return command.failed?.(result) ? 1 : 0;
   } finally {

@@ -159,7 +159,7 @@ function requireTenantId(id: string): void {
 }
 
 function tenantNotFound(id: string): ParleyError {
-  return new ParleyError("not_found", `no tenant "${id.slice(0, 64)}"`);
+  return new ParleyError("not_found", `no tenant "${id.slice(0, 64)}"; GET /api/v1/tenants lists them`);
 }
 
 function tenantView(row: TenantRow): TenantView {

@@ -152,6 +152,19 @@ describe("npm run admin", () => {
     ]);
   });
 
+  it.each([
+    ["agent", "list"],
+    ["agent", "apply", "FILE"],
+    ["key", "create", "--subject", "s", "--scopes", "operator"],
+    ["usage"],
+    ["audit"],
+  ])("%s %s of a tenant that there is not is refused by its name, not empty", async (...words) => {
+    const file = writeJson({ id: "one", name: "One", config: { kind: "echo" } });
+    const args = words.map((word) => (word === "FILE" ? file : word));
+    const { code, complaints } = await admin(...args, "--tenant", "acne");
+    expect([code, complaints]).toEqual([1, expect.stringMatching(/^not_found: no tenant "acne"/)]);
+  });
+
   it("reads usage, messages and its own changes", async () => {
     expect((await admin("usage", "--by", "day,model")).output).toBe("(none)");
     expect(await json("messages", "--agent", "echo", "--limit", "5")).toEqual({ messages: [] });
