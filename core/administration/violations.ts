@@ -29,7 +29,7 @@ export function validate<Schema extends z.ZodType>(
 ): z.output<Schema> {
   const result = schema.safeParse(input);
   const violations = [
-    ...(result.success ? [] : result.error.issues.flatMap(issueViolations)),
+    ...(result.success ? [] : meaningful(result.error.issues).flatMap(issueViolations)),
     ...further,
     ...unstorableTexts(input, "", 0),
   ];
@@ -47,6 +47,14 @@ export function invalid(violations: readonly Violation[]): ParleyError {
     `the input is not valid: ${first?.field ? `${first.field}: ` : ""}${first?.description}${more}`,
     { reason: "invalid-input", details: { violations: shown.map((violation) => ({ ...violation })) } },
   );
+}
+
+/** Zod measures whatever has a length: of a text in place of a list it would also say that it is too long. */
+function meaningful(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue[] {
+  const ofWrongType = new Set(
+    issues.filter(({ code }) => code === "invalid_type").map(({ path }) => path.join("\0")),
+  );
+  return issues.filter(({ code, path }) => code === "invalid_type" || !ofWrongType.has(path.join("\0")));
 }
 
 function issueViolations(issue: z.core.$ZodIssue): Violation[] {

@@ -92,6 +92,13 @@ describe("an API key", () => {
     );
   });
 
+  it("is refused for a field of the wrong type once, not for the field's length as well", async () => {
+    const error = await failureOf(create({ subject: "s", scopes: "messages:send" }));
+    expect(error.details).toEqual({
+      violations: [{ field: "scopes", description: expect.stringContaining("expected array") }],
+    });
+  });
+
   it("has limits within the tenant's, else, unless an operator makes it, the defaults", async () => {
     await fixture.pglite.query(
       `UPDATE tenants SET limits = '{"requestsPerMinute": 10}' WHERE id = 'acme'`,
