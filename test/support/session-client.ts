@@ -18,7 +18,13 @@ export interface ReceivedFrame {
   accepted?: object;
   status?: { state: string };
   restart?: { discardAfterSequence?: number; reason: string };
-  error?: { code: string; message: string; requestId: string; details?: Record<string, unknown> };
+  error?: {
+    code: string;
+    message: string;
+    requestId: string;
+    retryAfterSeconds?: number;
+    details?: Record<string, unknown>;
+  };
   metadata?: {
     sessionSequence?: number;
     sessionEvents?: number;

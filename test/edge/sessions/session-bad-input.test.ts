@@ -11,6 +11,7 @@ import {
 import { SessionClient } from "../../support/session-client.ts";
 import { type SessionGateway, startSessionGateway } from "../../support/session-gateway.ts";
 import { eventually } from "../../support/session-wait.ts";
+import { withinAMinute } from "../../support/within-a-minute.ts";
 
 let gateway: SessionGateway;
 
@@ -189,6 +190,31 @@ describe("a client that overdoes it", () => {
     client.send({ messageId: "one-more", receiverId: "assistant", text: "hello" });
     await eventually(() => client.turn("one-more").end !== undefined);
     for (const id of ids) gateway.tasks.of(id).finish();
+    await client.close();
+  });
+
+  it.each([
+    { limits: { requestsPerMinute: 2 }, reason: "request-limit", limit: 2 },
+    { limits: { tokensPerMinute: 300 }, reason: "token-limit", limit: 300 },
+    { limits: { tenantTokensPerMinute: 300 }, reason: "tenant-token-limit", limit: 300 },
+  ])("is told in a frame of a $reason, and when to come back", async ({ limits, reason, limit }) => {
+    await withinAMinute(2_000);
+    // Opening the session is a request, too.
+    const { apiKey } = await gateway.neon.addKey(limits, "default", reason);
+    const { ticket } = await gateway.openSession({}, apiKey);
+    const client = new SessionClient(gateway.url, ticket);
+    await client.connect();
+    client.send({ messageId: `in-${reason}`, receiverId: "assistant", text: "hold" });
+    await eventually(() => client.turn(`in-${reason}`).sequence > 0);
+    client.send({ messageId: `over-${reason}`, receiverId: "assistant", text: "hello" });
+    await eventually(() => client.unnumbered.length > 0);
+    expect(client.unnumbered[0]).toMatchObject({
+      inReplyTo: `over-${reason}`,
+      error: { code: "resource_exhausted", details: { reason, limit, windowSeconds: 60 } },
+    });
+    expect(client.unnumbered[0]?.error?.retryAfterSeconds).toBeGreaterThan(0);
+    gateway.tasks.of(`in-${reason}`).finish();
+    await eventually(() => client.turn(`in-${reason}`).end !== undefined);
     await client.close();
   });
 
