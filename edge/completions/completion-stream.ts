@@ -24,11 +24,15 @@ import {
 /** A held-back answer goes out in pieces of about a line, as clients that show progress expect. */
 const PIECE_PATTERN = /[\s\S]{1,80}(?:\s|$)|[\s\S]{1,80}/gu;
 
+/** Why a stream ended that has sent what cannot be taken back. */
+export const STREAM_RESTARTED = "stream-restarted";
+
 /** How a completion is streamed. */
 export interface CompletionStreamOptions {
   events: AsyncIterable<A2AMessage>;
   agentId: string;
-  holdBack: boolean;
+  /** Asked at each event: that an answer was there before is known when it begins to come. */
+  holdBack: () => boolean;
   /** Whether the client asked for usage: a last chunk has it, and the others say that they do not. */
   includeUsage: boolean;
 }
@@ -46,7 +50,7 @@ export async function* completionStream(options: CompletionStreamOptions): Async
       return (isFirst ? write(beginning(head)) : "") + write(chunkOf(head, { content: text }, null));
     };
     const { body } = event;
-    if (body.case === "delta" && !holdBack && body.value !== "") yield say(body.value);
+    if (body.case === "delta" && !holdBack() && body.value !== "") yield say(body.value);
     if (body.case === "restart" && sent !== "") throw restarted();
     if (body.case === "error") throw errorOfBody(body.value);
     if (body.case === "status") throw new ParleyError("canceled", "the task was stopped");
@@ -88,6 +92,6 @@ function restarted(): ParleyError {
   return new ParleyError(
     "unavailable",
     "the model failed in the middle of its answer; what came is not the answer, ask again",
-    { reason: "stream-restarted", retryable: true },
+    { reason: STREAM_RESTARTED, retryable: true },
   );
 }

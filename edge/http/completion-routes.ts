@@ -6,7 +6,7 @@ import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import { messageOf } from "../completions/completion-message.ts";
 import { completionOf } from "../completions/completion-object.ts";
 import { type CompletionRequest, checkCompletionRequest } from "../completions/completion-request.ts";
-import { completionStream, dataEvent } from "../completions/completion-stream.ts";
+import { completionStream, dataEvent, STREAM_RESTARTED } from "../completions/completion-stream.ts";
 import { openaiErrorBody } from "../completions/openai-error.ts";
 import { findReachableAgent } from "../routing/find-reachable-agent.ts";
 import { withPresetReply } from "../routing/with-preset-reply.ts";
@@ -62,7 +62,15 @@ async function streamCompletion(
 ): Promise<Response> {
   const task = new TaskStop(c);
   let reply: A2AMessage | undefined;
-  const events = c.get("composition").backend.streamReply(work.message, outlivingCall(c, work.charge));
+  const key = idempotencyKey(c);
+  // What has been answered already may have a restart in it, which a live stream would end at again and again.
+  let holdBack = holdsBack(c, work.route.agent);
+  const call = outlivingCall(c, work.charge);
+  const onKnownTask = () => {
+    holdBack = true;
+    call.onKnownTask?.();
+  };
+  const events = c.get("composition").backend.streamReply(work.message, { ...call, onKnownTask });
   const seen = watched(events, (event) => {
     task.note(event);
     noteReply(c.get("access"), event);
@@ -71,13 +79,15 @@ async function streamCompletion(
   const made = completionStream({
     events: chargedEvents(c, work.charge, seen),
     agentId: work.route.agent.id,
-    holdBack: holdsBack(c, work.route.agent),
+    holdBack: () => holdBack,
     includeUsage: request.stream_options?.include_usage ?? false,
   });
   const { signal } = c.get("abort");
   const pieces = untilAborted(made, signal);
   const fail = (failure: unknown) => {
     const error = withPresetReply(failure, work.route.agent);
+    // Who has named the request can ask for the whole answer by that name.
+    if (key !== "" && error.reason === STREAM_RESTARTED) task.letGoOn();
     // Nobody reads on: the task is stopped, and followed to its end for its cost.
     c.get("abort").abort(error);
     return error;

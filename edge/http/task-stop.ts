@@ -35,6 +35,11 @@ export class TaskStop {
     else signal.addEventListener("abort", () => this.#stop(taskId), { once: true });
   }
 
+  /** Its caller may come back for the answer: nothing stops it any more. */
+  letGoOn(): void {
+    this.#isOver = true;
+  }
+
   #stop(taskId: string): void {
     if (this.#isOver) return;
     const { backend, now } = this.#context.get("composition");

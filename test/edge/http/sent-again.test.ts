@@ -1,6 +1,7 @@
 /** A message that is sent again gets the task that it has: it costs its caller once, by a real backend's word. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { AgentRunner } from "../../../backend/agents/agent-runner.ts";
+import { textContent } from "../../../core/messages/envelope.ts";
 import { BACKEND_TOKEN_SECRET, startBackend } from "../../backend/rpc/backend-fixture.ts";
 import { ann, createEngine } from "../../backend/tasks/engine-fixture.ts";
 import { createEdgeHarness, type EdgeHarness } from "../support/edge-harness.ts";
@@ -16,20 +17,34 @@ let backend: Awaited<ReturnType<typeof startBackend>>;
 let edge: EdgeHarness;
 let key: string;
 let isFailing: boolean;
+/** Whether it says something, takes it back and, once the gate opens, says something else. */
+let isRestarting: boolean;
+let gate: PromiseWithResolvers<void>;
 let runs: number;
 
 const agent: AgentRunner = {
-  async *answer({ onAttempt }) {
+  async *answer({ onAttempt }, signal) {
     runs += 1;
     const usage = { inputTokens: COST, outputTokens: 0 };
     onAttempt({ model: "openai/small", outcome: isFailing ? "garbled" : "answered", usage } as never);
     if (isFailing) throw new Error("no");
-    yield { type: "finish", parts: [], metadata: { usage }, record: { model: "openai/small" } };
+    if (isRestarting) {
+      yield { type: "text-delta", text: "wrong" };
+      yield { type: "restart", reason: "truncated" };
+      await Promise.race([
+        gate.promise,
+        new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+      ]);
+      yield { type: "text-delta", text: "right" };
+    }
+    const parts = isRestarting ? textContent("right").parts : [];
+    yield { type: "finish", parts, metadata: { usage }, record: { model: "openai/small" } };
   },
 };
 
 beforeEach(async () => {
-  [isFailing, runs] = [false, 0];
+  [isFailing, isRestarting, runs] = [false, false, 0];
+  gate = Promise.withResolvers();
   backend = await startBackend(createEngine(agent));
   edge = await createEdgeHarness({ BACKEND_URLS: backend.baseUrl, BACKEND_TOKEN_SECRET });
   edge.directory.addAgent("scripted", { kind: "echo" }, ann.tenantId);
@@ -120,5 +135,23 @@ describe("a message that is sent again", () => {
     const { left } = await ask("m-3");
     // 33 tokens refill in a second; what was charged twice would be back after ten.
     expect(left).toBeLessThan(LIMIT - 2 * COST - ESTIMATE);
+  });
+});
+
+describe("a completion that started again in the middle of its live stream", () => {
+  it("is there whole for who asks again with its key, which does not run it again", async () => {
+    isRestarting = true;
+    expect(await (await complete("key-1", true)).text()).toContain("stream_restarted");
+    gate.resolve();
+    for (let i = 0; i < 2; i++) {
+      const text = await (await complete("key-1", true)).text();
+      expect(text).toContain('"content":"right"');
+      expect(text).not.toContain("wrong");
+      expect(text).toMatch(/data: \[DONE\]\n\n$/);
+    }
+    expect(await (await complete("key-1", false)).json()).toMatchObject({
+      choices: [{ message: { content: "right" }, finish_reason: "stop" }],
+    });
+    expect(runs).toBe(1);
   });
 });
