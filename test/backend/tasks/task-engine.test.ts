@@ -236,6 +236,17 @@ describe("TaskEngine", () => {
     expect(events.at(-1)?.metadata).toMatchObject({ recorded: false });
   });
 
+  it("passes the first pieces on before the log has taken the message, which it may never do", async () => {
+    const { runner, gates } = createGatedAgent();
+    const recorder = createRecorder();
+    recorder.question = () => new Promise(() => {});
+    const engine = createEngine(runner, { recorder });
+    const task = await engine.accept(request("hi"));
+    expect(task.events.after(0).map(({ body }) => body.case)).toEqual(["accepted", "delta"]);
+    gates[0]?.resolve();
+    expect((await eventsOf(task)).at(-1)?.body.case).toBe("content");
+  });
+
   it("refuses new messages while it drains, lets turns end, and fails those that outlast the grace period", async () => {
     const { runner, gates } = createGatedAgent();
     const engine = createEngine(runner);
