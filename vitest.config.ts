@@ -1,12 +1,9 @@
-/** The test run: everything under test/ except the bench, in processes. */
+/** The test run: everything under test/ except the bench, in processes, as many as there are cores. */
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import { SkipReporter } from "./test/support/skip-reporter.ts";
 
-/**
- * One more than there are cores: a good part of the suite waits, for a lease, a revocation, an outage. More than this
- * only makes the servers of the end-to-end tests wait for each other.
- */
+/** More at a time than this only makes the servers of the end-to-end tests wait for each other. */
 const WORKERS_MAX = 4;
 
 export default defineConfig({
@@ -14,7 +11,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     exclude: ["test/bench/**"],
     pool: "forks",
-    maxWorkers: Math.min(WORKERS_MAX, availableParallelism() + 1),
+    maxWorkers: Math.min(WORKERS_MAX, availableParallelism()),
     testTimeout: 15_000,
     // An embedded database takes up to 9 s to come up on a busy machine with two cores.
     hookTimeout: 60_000,

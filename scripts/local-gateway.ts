@@ -16,8 +16,8 @@ import type { StartSettings } from "./start-settings.ts";
 import { type ProgramFailedError, type SupervisedProgram, Supervisor } from "./supervisor.ts";
 import { readCompatibility, readDurableObjects, type WorkerBundle } from "./wrangler.ts";
 
-/** When the backend has ended, nothing more can come for the edge to pass on. */
-const EDGE_GRACE_MS = 2_000;
+/** When the backend has ended, the edge has only to pass on what came; on a busy machine that takes a while. */
+const EDGE_GRACE_MS = 5_000;
 
 /** The programs, and where they work. */
 export interface GatewayParts {

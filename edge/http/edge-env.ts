@@ -28,5 +28,7 @@ export interface EdgeEnv {
     limits: Limits;
     /** `limitRequests`: what has been counted so far, for the answer's headers. */
     quotas: readonly Quota[] | undefined;
+    /** Which limiters have decided on it, in their order, each once. */
+    deciders: ReadonlySet<string> | undefined;
   };
 }

@@ -45,7 +45,10 @@ function callerOf(c: Context<EdgeEnv>): LimitedCaller {
 function announce(c: Context<EdgeEnv>, { quotas, decidedBy, refusal }: Admittance): void {
   const all = [...(c.get("quotas") ?? []), ...quotas];
   c.set("quotas", all);
-  c.get("access").add({ limiter: decidedBy });
+  // Mostly one; two where the first was late for the request or for its tokens.
+  const deciders = new Set([...(c.get("deciders") ?? []), decidedBy]);
+  c.set("deciders", deciders);
+  c.get("access").add({ limiter: [...deciders].join(",") });
   c.header("RateLimit-Policy", all.map(policyItem).join(", "));
   c.header("RateLimit", all.map(stateItem).join(", "));
   if (refusal) throw refusal;
