@@ -4,7 +4,7 @@
  */
 import type { SqlStorage } from "@cloudflare/workers-types";
 import type { Frame } from "./frame.ts";
-import { mayHaveMore, partsOf } from "./row-parts.ts";
+import { joinParts, mayHaveMore, partsOf } from "./row-parts.ts";
 
 /** Frames looked at in one step when room is made. */
 const STEP_FRAMES = 100;
@@ -92,9 +92,6 @@ export class FrameRows {
       "SELECT body FROM frame_parts WHERE last = ? ORDER BY part",
       last,
     );
-    return rows
-      .toArray()
-      .map(({ body }) => body)
-      .join("");
+    return joinParts(rows);
   }
 }

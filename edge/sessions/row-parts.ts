@@ -14,6 +14,14 @@ export function partsOf(text: string): [string, ...string[]] {
   return [first, ...rest];
 }
 
+/** The pieces that a query gives, in its order, put together again. */
+export function joinParts(rows: { toArray(): { body: string }[] }): string {
+  return rows
+    .toArray()
+    .map(({ body }) => body)
+    .join("");
+}
+
 /** Whether a piece is so long that others may follow it. */
 export function mayHaveMore(part: string): boolean {
   return part.length >= ROW_CHARACTERS_MAX - 1;

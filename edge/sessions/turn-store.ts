@@ -5,7 +5,7 @@
  */
 import type { SqlStorage } from "@cloudflare/workers-types";
 import type { Frame } from "./frame.ts";
-import { partsOf } from "./row-parts.ts";
+import { joinParts, partsOf } from "./row-parts.ts";
 import { TURNS_KEPT_MAX } from "./session-limits.ts";
 
 /** What is needed to ask for a reply again after an eviction. */
@@ -150,10 +150,7 @@ export class TurnStore {
       "SELECT body FROM turn_parts WHERE message_id = ? ORDER BY part",
       messageId,
     );
-    return rows
-      .toArray()
-      .map(({ body }) => body)
-      .join("");
+    return joinParts(rows);
   }
 
   /** All but the newest of those that nobody follows from here; what is told of a forgotten one adds it again. */

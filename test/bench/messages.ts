@@ -7,6 +7,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { raiseLimits } from "../faults/scene.ts";
 import { startGateway } from "../support/gateway.ts";
 import { makeKeys } from "./keys.ts";
 import { type LoadResult, runLoad } from "./load.ts";
@@ -47,10 +48,7 @@ const environment = {
 const gateway = await startGateway({ environment });
 
 /** Limits stay on, and high enough that nobody meets them. */
-const LIMITS = { requestsPerMinute: 1_000_000, tokensPerMinute: 1e9, tenantTokensPerMinute: 1e9 };
-await gateway.database.query("update tenants set limits = $1::jsonb where id = 'default'", [
-  JSON.stringify(LIMITS),
-]);
+await raiseLimits(gateway.database);
 const keys = await makeKeys(gateway.database, KEYS);
 /** The same without limits: what they cost is the difference. Started last: Neon's driver knows one endpoint, the newest. */
 const unlimited = await startGateway({ environment: { ...environment, LIMITS_ENABLED: "false" } });

@@ -6,11 +6,12 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { raiseLimits } from "../../faults/scene.ts";
 import { startGateway } from "../../support/gateway.ts";
 import { makeKeys } from "../keys.ts";
 import { type LoadResult, quantile, runLoad } from "../load.ts";
 import { MOCK_MODEL } from "../mock-settings.ts";
-import { processorTimeMs, programsOf } from "../processor-time.ts";
+import { costOf } from "../process-cost.ts";
 import { renderTable } from "../report.ts";
 import { edgeTarget, type Target } from "../targets.ts";
 import { measureAuthentication } from "./authentication.ts";
@@ -24,7 +25,6 @@ const WARM_UP_MS = 10_000;
 const WARM_UP_CONNECTIONS = 16;
 /** Of one caller, and of a few: at one, a request waits for nothing but its own work. */
 const CONNECTIONS = [1, 8];
-const LIMITS = { requestsPerMinute: 1_000_000, tokensPerMinute: 1e9, tenantTokensPerMinute: 1e9 };
 
 interface Variant {
   readonly name: string;
@@ -48,9 +48,7 @@ export async function runGatesBench(): Promise<void> {
   const all = await startGateway({ environment });
   const started = [all];
   try {
-    await all.database.query("update tenants set limits = $1::jsonb where id = 'default'", [
-      JSON.stringify(LIMITS),
-    ]);
+    await raiseLimits(all.database);
     const keys = await makeKeys(all.database, KEYS);
     // Only now: Neon's driver knows one endpoint, the newest.
     const unlimited = await startGateway({ environment: off });
@@ -58,11 +56,11 @@ export async function runGatesBench(): Promise<void> {
     const unlogged = await startGateway({ environment: off, startScript });
     started.push(unlogged);
     const variant = (name: string, gateway: typeof all, using = [gateway.key]): Variant => {
-      const programs = programsOf(gateway.record.children.map(({ pid }) => pid));
+      const groups = gateway.record.children.map(({ pid }) => pid);
       return {
         name,
         target: (connections) => edgeTarget(gateway.url, using, connections),
-        processorTimeMs: () => processorTimeMs(programs),
+        processorTimeMs: () => 1_000 * groups.reduce((sum, pid) => sum + costOf(pid).cpuSeconds, 0),
       };
     };
     const variants = [

@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RestartableGateway } from "../../support/session-gateway.ts";
 import { quantile } from "../load.ts";
+import { busyProcessors, costOf } from "../process-cost.ts";
 import { type BenchSocket, nextFrame, openSockets } from "./bench-socket.ts";
-import { busyProcessors, costOf } from "./process-cost.ts";
 
 /** As clients do; the rest of the time is the object's to hibernate. */
 const PING_EVERY_MS = 25_000;

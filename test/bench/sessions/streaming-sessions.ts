@@ -3,8 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ScriptedTask } from "../../support/scripted-tasks.ts";
 import type { RestartableGateway } from "../../support/session-gateway.ts";
 import { quantile } from "../load.ts";
+import { busyProcessors, costOf } from "../process-cost.ts";
 import { type BenchSocket, nextFrame, openSockets } from "./bench-socket.ts";
-import { busyProcessors, costOf } from "./process-cost.ts";
 
 const DELTAS_PER_SECOND = 50;
 const INTERVAL_MS = 1_000 / DELTAS_PER_SECOND;
