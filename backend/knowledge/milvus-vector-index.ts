@@ -17,8 +17,9 @@ import {
   toChunk,
   toRow,
 } from "./milvus-collection.ts";
-import type { MilvusCall, MilvusConnection } from "./milvus-connection.ts";
+import { type MilvusCall, type MilvusConnection, WORK_TIMEOUT_MS } from "./milvus-connection.ts";
 import { filterExpression, hash } from "./milvus-filter.ts";
+import { MilvusLite } from "./milvus-lite.ts";
 import type { Candidate, IndexQuery, IndexScope, VectorIndex } from "./vector-index.ts";
 
 /** Rows of one call. The SDK writes every request as JSON to itself: of 1,000 rows it would block for 150 ms. */
@@ -50,12 +51,14 @@ export class MilvusVectorIndex implements VectorIndex {
   readonly #consistency: "Bounded" | "Strong";
   /** Dimensions whose collections this process has seen loaded. */
   readonly #loaded = new Set<number>();
+  readonly #lite: MilvusLite;
   #known: { dimensions: readonly number[]; atMs: number } | undefined;
 
   constructor({ connection, now, consistency = "Bounded" }: MilvusVectorIndexOptions) {
     this.#connection = connection;
     this.#now = now;
     this.#consistency = consistency;
+    this.#lite = new MilvusLite({ connection, now });
   }
 
   async prepare(_scope: IndexScope, dimension: number, signal: AbortSignal): Promise<void> {
@@ -81,10 +84,12 @@ export class MilvusVectorIndex implements VectorIndex {
       const batch = chunks.slice(start, start + BATCH_ROWS);
       const data = batch.map((chunk) => ({ ...toRow(scope, chunk, version, dimension ?? 1) }));
       await this.#call((client, timeout) => client.upsert({ collection_name, data, timeout }), signal);
+      this.#lite.noteWritten(dimension ?? 1, batch.length);
     }
     const old = `${this.#documentFilter(scope, documentId)} and version != "${version}"`;
     for (const each of dimensions) {
       await this.#delete(each, each === dimension ? old : this.#documentFilter(scope, documentId), signal);
+      await this.#lite.flushMany(each);
     }
   }
 
@@ -123,6 +128,7 @@ export class MilvusVectorIndex implements VectorIndex {
             timeout,
           }),
         signal,
+        WORK_TIMEOUT_MS,
       );
       return Number(data[0]?.["count(*)"] ?? 0);
     });
@@ -154,6 +160,7 @@ export class MilvusVectorIndex implements VectorIndex {
     signal: AbortSignal,
   ): Promise<[Way, Found]> {
     await this.#load(dimension, signal);
+    await this.#lite.flushOld(dimension);
     const field =
       way === "dense"
         ? { anns_field: "dense", metric_type: "COSINE", params: { ef: Math.max(HNSW_EF, limit) } }
@@ -177,7 +184,7 @@ export class MilvusVectorIndex implements VectorIndex {
 
   async #delete(dimension: number, filter: string, signal: AbortSignal): Promise<void> {
     await this.#load(dimension, signal);
-    await this.#call(
+    const { delete_cnt: deleted } = await this.#call(
       (client, timeout) =>
         client.delete({
           collection_name: collectionName(dimension),
@@ -186,7 +193,9 @@ export class MilvusVectorIndex implements VectorIndex {
           timeout,
         }),
       signal,
+      WORK_TIMEOUT_MS,
     );
+    this.#lite.noteWritten(dimension, Number(deleted));
   }
 
   #documentFilter(scope: IndexScope, documentId: string): string {
@@ -221,9 +230,9 @@ export class MilvusVectorIndex implements VectorIndex {
   }
 
   /** After a failure nothing is taken for loaded: a server that was started anew has loaded nothing. */
-  async #call<T extends object>(make: MilvusCall<T>, signal: AbortSignal): Promise<T> {
+  async #call<T extends object>(make: MilvusCall<T>, signal: AbortSignal, timeoutMs?: number): Promise<T> {
     try {
-      return await this.#connection.call(make, signal);
+      return await this.#lite.beside(() => this.#connection.call(make, signal, timeoutMs), signal);
     } catch (error) {
       this.#loaded.clear();
       throw error;
@@ -243,6 +252,8 @@ export class MilvusVectorIndex implements VectorIndex {
       signal,
     );
     this.#loaded.add(dimension);
+    const { version } = await this.#call((client) => client.getVersion(), signal);
+    this.#lite.noteLoaded(dimension, version);
   }
 }
 
