@@ -162,6 +162,14 @@ export declare type A2AMessage = Message<"parley.v1.A2AMessage"> & {
      */
     value: Error;
     case: "error";
+  } | {
+    /**
+     * Several `delta` events in one, for who asks for it; never sent otherwise.
+     *
+     * @generated from field: parley.v1.Deltas deltas = 20;
+     */
+    value: Deltas;
+    case: "deltas";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -429,6 +437,27 @@ export declare type Error = Message<"parley.v1.Error"> & {
 export declare const ErrorSchema: GenMessage<Error>;
 
 /**
+ * Pieces of the reply's text in order, as if each had come by itself: the event's `sequence` is
+ * that of the last one.
+ *
+ * @generated from message parley.v1.Deltas
+ */
+export declare type Deltas = Message<"parley.v1.Deltas"> & {
+  /**
+   * At least one; each as the `delta` that it stands for.
+   *
+   * @generated from field: repeated string texts = 1;
+   */
+  texts: string[];
+};
+
+/**
+ * Describes the message parley.v1.Deltas.
+ * Use `create(DeltasSchema)` to create a new message.
+ */
+export declare const DeltasSchema: GenMessage<Deltas>;
+
+/**
  * Names a task and a position in its events.
  *
  * @generated from message parley.v1.ResumeReplyRequest
@@ -535,6 +564,10 @@ export declare const AgentService: GenService<{
   /**
    * One turn: `accepted`, then `delta` events as the model produces them (and `restart` when they
    * must be discarded), then `content`. For callers that cannot do bidirectional streams.
+   *
+   * Here and in ResumeReply, the metadata `parley-delta-interval-ms` (1 to 1000) asks for fewer and
+   * larger messages: a `delta` comes at once when none has come for so long, and what comes sooner
+   * is put together, as `deltas`, until then, or until another event comes.
    *
    * @generated from rpc parley.v1.AgentService.StreamReply
    */
