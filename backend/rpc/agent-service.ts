@@ -20,6 +20,7 @@ import type { TaskEngine } from "../tasks/task-engine.ts";
 import { taskView } from "../tasks/task-view.ts";
 import { principalOf, type VerifiedCaller } from "./caller.ts";
 import { converse } from "./conversation.ts";
+import { deltaIntervalOf, followEvents } from "./follow-events.ts";
 import { LiveCaller } from "./live-caller.ts";
 import type { Validate } from "./validate.ts";
 
@@ -91,10 +92,13 @@ export function createAgentService({
 
     async *streamReply(message, context) {
       const caller = principalOf(context);
+      const deltaIntervalMs = deltaIntervalOf(context.requestHeader);
       await admit(caller);
       const task = await accept(message, caller, { budgetMs: turnBudgetMs(context) });
       tellWhetherKnown(context, caller, task);
-      yield* whileVerified(context, (_, signal) => task.events.follow(0, signal));
+      yield* whileVerified(context, (_, signal) =>
+        followEvents({ events: task.events, afterSequence: 0, deltaIntervalMs, now, signal }),
+      );
     },
 
     async *streamMessage(messages, context) {
@@ -122,16 +126,20 @@ export function createAgentService({
 
     async *resumeReply(request, context) {
       const caller = principalOf(context);
+      const deltaIntervalMs = deltaIntervalOf(context.requestHeader);
       await admit(caller);
       validate(ResumeReplyRequestSchema, request);
+      const { afterSequence } = request;
       const task = await engine.find(caller.principal, request.taskId);
-      if (request.afterSequence > task.seenSequence) {
+      if (afterSequence > task.seenSequence) {
         throw new ParleyError(
           "invalid_argument",
-          `after_sequence ${request.afterSequence} is in the future; the newest event is ${task.seenSequence}`,
+          `after_sequence ${afterSequence} is in the future; the newest event is ${task.seenSequence}`,
         );
       }
-      yield* whileVerified(context, (_, signal) => task.events.follow(request.afterSequence, signal));
+      yield* whileVerified(context, (_, signal) =>
+        followEvents({ events: task.events, afterSequence, deltaIntervalMs, now, signal }),
+      );
     },
 
     async cancelReply(request, context) {

@@ -80,7 +80,7 @@ export class EventLog {
   async *follow(afterSequence: number, signal: AbortSignal): AsyncGenerator<A2AMessage, void, undefined> {
     let position = afterSequence;
     while (true) {
-      for (let event = this.#at(position); event; event = this.#at(position)) {
+      for (let event = this.at(position); event; event = this.at(position)) {
         signal.throwIfAborted();
         position += 1;
         yield event;
@@ -91,9 +91,10 @@ export class EventLog {
     }
   }
 
-  #at(position: number): A2AMessage | undefined {
+  /** The event after a sequence, when it is there. */
+  at(sequence: number): A2AMessage | undefined {
     const lost = this.#lost?.count ?? 0;
-    return position < lost ? this.#lost?.make(position + 1) : this.#events[position - lost];
+    return sequence < lost ? this.#lost?.make(sequence + 1) : this.#events[sequence - lost];
   }
 
   #wakeAll(): void {
@@ -101,18 +102,27 @@ export class EventLog {
     this.#waiting.clear();
   }
 
-  /** Resolves when something has been appended, or the log is broken. Rejects with the signal's reason. */
-  nextAppend(signal: AbortSignal): Promise<void> {
+  /**
+   * Resolves when something has been appended, the log is broken, or so many milliseconds have passed. Rejects with the
+   * signal's reason.
+   */
+  nextAppend(signal: AbortSignal, limitMs?: number): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
-      const onAbort = () => {
+      const stop = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", onAbort);
         this.#waiting.delete(wake);
+      };
+      const onAbort = () => {
+        stop();
         reject(signal.reason);
       };
       const wake = () => {
-        signal.removeEventListener("abort", onAbort);
+        stop();
         resolve();
       };
+      const timer = limitMs === undefined ? undefined : setTimeout(wake, limitMs);
       signal.addEventListener("abort", onAbort, { once: true });
       this.#waiting.add(wake);
     });

@@ -9,6 +9,7 @@
  */
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { ParleyError } from "../errors/parley-error.ts";
+import { deltaTextsOf } from "../messages/joined-deltas.ts";
 import type { Reservation } from "./admission.ts";
 import { tokensOfMessage, tokensOfText, tokensUsed, usageTokens } from "./estimate-tokens.ts";
 
@@ -37,8 +38,8 @@ export class ReplyCharge {
     const { body } = event;
     // What came before belongs to a model that failed: that is not the caller's to pay.
     if (body.case === "restart") this.#tokensSeen = 0;
-    else if (body.case === "delta") this.#tokensSeen += tokensOfText(body.value);
-    else if (body.case === "content") this.#settle(tokensUsed(event));
+    for (const text of deltaTextsOf(event) ?? []) this.#tokensSeen += tokensOfText(text);
+    if (body.case === "content") this.#settle(tokensUsed(event));
     else if (body.case === "error" || body.case === "status") {
       this.#settle(usageTokens(event.metadata?.["usage"]) ?? this.#known());
     }

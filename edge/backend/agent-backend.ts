@@ -16,6 +16,8 @@ export interface BackendCall {
   readonly deadline: Deadline;
   /** Ends the call; its reason is what the call then throws. The task on the backend goes on. */
   readonly signal: AbortSignal;
+  /** Of events: milliseconds between two with deltas, several of which then come as one; see `joined-deltas.ts`. */
+  readonly deltaIntervalMs?: number;
   /** Told before each attempt, for the log: the address and the number of the attempt, from 1. */
   onAttempt(address: string, attempt: number): void;
   /** Told, before the first event, that the message had been sent before, by another request: it is charged there. */

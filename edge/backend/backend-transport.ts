@@ -1,13 +1,16 @@
 /** How calls reach one backend address: the Connect protocol, binary, over the platform's fetch. */
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
+import { createStreamingCall } from "./streaming-call.ts";
 
 /**
  * A transport for one address. It holds no connection and no other I/O, so that one may serve all requests of an
  * isolate.
  */
 export function createBackendTransport(baseUrl: string, fetch: typeof globalThis.fetch): Transport {
-  return createConnectTransport({ baseUrl, useBinaryFormat: true, fetch: translatingFetch(fetch) });
+  const translating = translatingFetch(fetch);
+  const { unary } = createConnectTransport({ baseUrl, useBinaryFormat: true, fetch: translating });
+  return { unary, stream: createStreamingCall(baseUrl, translating) };
 }
 
 /** Fetch, as workerd and Cloudflare need it. Failures that Connect does not know end up as its `unknown`. */

@@ -5,6 +5,7 @@ import {
   importBackendTokenSecret,
   signBackendToken,
 } from "../../core/auth/backend-token.ts";
+import { DELTA_INTERVAL_HEADER } from "../../core/messages/joined-deltas.ts";
 import { KNOWN_TASK_HEADER } from "../../core/messages/known-task.ts";
 import { REQUEST_ID_HEADER } from "../../core/messages/request-id.ts";
 import { TRACEPARENT_HEADER, traceparentOf } from "../../core/messages/trace-context.ts";
@@ -26,7 +27,7 @@ export function createCallOptions(tokenSecret: string, now: Clock): MakeCallOpti
   return async (call, signal) => {
     const timeoutMs = Math.ceil(call.deadline.remainingMsOrThrow());
     tokenKey ??= await importBackendTokenSecret(tokenSecret);
-    const { principal, requestId, address } = call;
+    const { principal, requestId, address, deltaIntervalMs } = call;
     const claims = { principal, requestId, ...(address !== undefined && { address }) };
     return {
       signal,
@@ -36,6 +37,7 @@ export function createCallOptions(tokenSecret: string, now: Clock): MakeCallOpti
         [BACKEND_TOKEN_HEADER]: await signBackendToken(tokenKey, claims, now()),
         [REQUEST_ID_HEADER]: requestId,
         [TRACEPARENT_HEADER]: traceparentOf(call.trace),
+        ...(deltaIntervalMs !== undefined && { [DELTA_INTERVAL_HEADER]: String(deltaIntervalMs) }),
       },
     };
   };

@@ -5,6 +5,7 @@
  */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type ErrorCode, ParleyError } from "../../core/errors/parley-error.ts";
+import { deltaTextsOf } from "../../core/messages/joined-deltas.ts";
 import { deadlineExceeded } from "../../core/resilience/deadline.ts";
 import { fullJitterMs, sleep } from "../../core/resilience/full-jitter.ts";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
@@ -78,10 +79,12 @@ async function* newEvents(stream: OpenStream, progress: Progress): AsyncGenerato
   while (!next.done) {
     const event = next.value;
     const isNew = event.sequence === 0 || event.sequence > progress.sequence;
-    if (event.sequence > progress.sequence + 1) {
+    const before = event.sequence - (deltaTextsOf(event)?.length ?? 1);
+    if (before > progress.sequence) {
       throw new ConnectError("events of the task are missing", Code.Unavailable);
     }
     if (isNew) {
+      if (event.body.case === "deltas") event.body.value.texts.splice(0, progress.sequence - before);
       progress.last = event;
       progress.sequence = event.sequence || progress.sequence;
       progress.failures = 0;

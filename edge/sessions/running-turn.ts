@@ -3,6 +3,7 @@ import { fromJsonString } from "@bufbuild/protobuf";
 import { type ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
 import type { ReplyCharge } from "../../core/limits/reply-charge.ts";
 import { envelopeToJson } from "../../core/messages/envelope.ts";
+import { deltaTextsOf } from "../../core/messages/joined-deltas.ts";
 import { acceptOrStartTrace } from "../../core/messages/trace-context.ts";
 import { Deadline, deadlineExceeded } from "../../core/resilience/deadline.ts";
 import { type A2AMessage, A2AMessageSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
@@ -138,8 +139,9 @@ export class RunningTurn {
     if (!last) return;
     // How a turn's frames are found again must not depend on what the backend sends.
     const envelope = { ...envelopeToJson(last), inReplyTo: this.id };
-    const deltas = events.flatMap(({ body }) => (body.case === "delta" ? [body.value] : []));
-    if (deltas.length > 0) Reflect.deleteProperty(envelope, "delta");
+    const deltas = events.flatMap((event) => deltaTextsOf(event) ?? []);
+    if (last.body.case === "delta" || last.body.case === "deltas")
+      Reflect.deleteProperty(envelope, last.body.case);
     const isLast = endsTask(last);
     if (last.body.case === "error") this.failure = last.body.value.code;
     if (isLast) this.#hasEnded = true;
@@ -184,7 +186,7 @@ export class RunningTurn {
   }
 
   #call(deadline: Deadline): BackendCall {
-    const { owner, record, charge } = this.#options;
+    const { owner, record, charge, timings } = this.#options;
     return {
       principal: owner.principal,
       requestId: record.requestId,
@@ -192,6 +194,7 @@ export class RunningTurn {
       deadline,
       signal: this.#abort.signal,
       onAttempt: () => {},
+      deltaIntervalMs: timings.coalesceMs,
       onKnownTask: () => charge?.wasKnown(),
     };
   }

@@ -5,6 +5,8 @@
  */
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { deltaIntervalOf, followEvents } from "../../backend/rpc/follow-events.ts";
+import { EventLog } from "../../backend/tasks/event-log.ts";
 import { textContent, textOf } from "../../core/messages/envelope.ts";
 import { TaskState, TaskStatusSchema } from "../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import {
@@ -13,16 +15,14 @@ import {
   AcceptedSchema,
   RestartSchema,
 } from "../../proto/gen/parley/v1/agent_service_pb.js";
-import type { Script } from "../edge/support/scripted-backend.ts";
+import type { RecordedCall, Script } from "../edge/support/scripted-backend.ts";
 
 /** One task. */
 export class ScriptedTask {
   readonly id = `task-${crypto.randomUUID()}`;
   readonly message: A2AMessage;
-  readonly events: A2AMessage[] = [];
+  readonly #log = new EventLog();
   text = "";
-  ended = false;
-  #wake = Promise.withResolvers<void>();
 
   constructor(message: A2AMessage) {
     this.message = message;
@@ -55,8 +55,7 @@ export class ScriptedTask {
   append(body: A2AMessage["body"], ends = false): void {
     if (this.ended) return;
     const { message } = this;
-    this.ended = ends;
-    this.events.push(
+    this.#log.append(
       create(A2AMessageSchema, {
         messageId: `reply-${this.id}`,
         senderId: message.receiverId,
@@ -64,24 +63,25 @@ export class ScriptedTask {
         contextId: message.contextId || `context-of-${message.messageId}`,
         taskId: this.id,
         inReplyTo: message.messageId,
-        sequence: this.events.length + 1,
         body,
       }),
+      ends,
     );
-    this.#wake.resolve();
-    this.#wake = Promise.withResolvers();
   }
 
-  async *follow(afterSequence: number, signal: AbortSignal): AsyncGenerator<A2AMessage> {
-    const gone = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-    for (let next = afterSequence; !signal.aborted; ) {
-      const event = this.events[next];
-      if (event) {
-        next += 1;
-        yield event;
-      } else if (this.ended) return;
-      else await Promise.any([this.#wake.promise, gone]);
-    }
+  get events(): readonly A2AMessage[] {
+    return this.#log.after(0);
+  }
+
+  get ended(): boolean {
+    return this.#log.ended;
+  }
+
+  /** As the real backend does, deltas put together where that is asked for. */
+  follow(afterSequence: number, { headers, signal }: RecordedCall): AsyncIterable<A2AMessage> {
+    const deltaIntervalMs = deltaIntervalOf(headers);
+    const now = () => performance.now();
+    return followEvents({ events: this.#log, afterSequence, deltaIntervalMs, now, signal });
   }
 
   async play(): Promise<void> {
@@ -106,10 +106,9 @@ export class ScriptedTasks {
   readonly byMessage = new Map<string, ScriptedTask>();
 
   constructor(script: Script) {
-    script.streamReply = (message, { signal }) => this.#taskFor(message).follow(0, signal);
+    script.streamReply = (message, call) => this.#taskFor(message).follow(0, call);
     script.startReply = (message) => this.#taskFor(message).events[0] as A2AMessage;
-    script.resumeReply = ({ taskId, afterSequence }, { signal }) =>
-      this.#task(taskId).follow(afterSequence, signal);
+    script.resumeReply = ({ taskId, afterSequence }, call) => this.#task(taskId).follow(afterSequence, call);
     script.cancelReply = (taskId) => {
       const task = this.#task(taskId);
       task.cancel();

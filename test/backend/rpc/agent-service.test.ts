@@ -4,6 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { signBackendToken } from "../../../core/auth/backend-token.ts";
 import { fromConnectError } from "../../../core/errors/connect-errors.ts";
+import { DELTA_INTERVAL_HEADER } from "../../../core/messages/joined-deltas.ts";
 import { PartSchema, Role, TaskState } from "../../../proto/gen/lf/a2a/v1/a2a_pb.js";
 import { type A2AMessage, A2AMessageSchema } from "../../../proto/gen/parley/v1/agent_service_pb.js";
 import { ann } from "../tasks/engine-fixture.ts";
@@ -58,6 +59,19 @@ describe.each(["grpc", "grpc-web", "connect"] as const)("AgentService over %s", 
     expect(rest).toEqual(events.slice(2));
     const future = collect(agents().resumeReply({ taskId, afterSequence: 99 }, { headers: backend.headers }));
     expect((await rejection(future)).code).toBe(Code.InvalidArgument);
+  });
+
+  it("puts deltas together for who asks for it, and refuses an interval out of range", async () => {
+    const headers = { ...backend.headers, [DELTA_INTERVAL_HEADER]: "1000" };
+    const [accepted] = await collect(agents().streamReply(hello, { headers }));
+    const { taskId = "" } = accepted ?? {};
+    const rest = await collect(agents().resumeReply({ taskId, afterSequence: 1 }, { headers }));
+    expect(rest.map(({ sequence }) => sequence)).toEqual([3, 4]);
+    expect(rest[0]?.body).toMatchObject({ case: "deltas", value: { texts: ["hello ", "there"] } });
+    const refused = { ...headers, [DELTA_INTERVAL_HEADER]: "0" };
+    const refusal = await rejection(collect(agents().streamReply(hello, { headers: refused })));
+    expect(refusal.code).toBe(Code.InvalidArgument);
+    expect(refusal.message).toContain("from 1 to 1000");
   });
 
   it("starts a turn that goes on by itself, and shows its task", async () => {

@@ -41,6 +41,13 @@ describe("a caller pays", () => {
     expect(charged(delta("x".repeat(400)), RESTART, delta("x".repeat(40)), ERROR)).toBe(12);
   });
 
+  it("for text that a backend has put together as for its pieces", () => {
+    const pieces = ["x".repeat(40), "y".repeat(40)];
+    const together = event({ case: "deltas", value: { texts: pieces } });
+    expect(charged(together, ERROR)).toBe(22);
+    expect(charged(...pieces.map(delta), ERROR)).toBe(22);
+  });
+
   it("nothing for the preset reply", () => {
     const usage = { inputTokens: 0, outputTokens: 0 };
     const reply = event({ case: "content", value: textContent("Later.") }, { metadata: { usage } });

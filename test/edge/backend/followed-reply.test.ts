@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { toConnectError } from "../../../core/errors/connect-errors.ts";
 import { ParleyError } from "../../../core/errors/parley-error.ts";
 import { MemoryLimiter } from "../../../core/limits/memory-limiter.ts";
+import { DELTA_INTERVAL_HEADER, deltaTextsOf } from "../../../core/messages/joined-deltas.ts";
 import { acceptOrStartTrace } from "../../../core/messages/trace-context.ts";
 import { Deadline } from "../../../core/resilience/deadline.ts";
 import { FAILURES_MAX, OPEN_MS } from "../../../edge/backend/address-breaker.ts";
@@ -12,7 +13,11 @@ import type { AgentBackend, BackendCall } from "../../../edge/backend/agent-back
 import { TAKEOVER_MS, UNDER_WAY_MS } from "../../../edge/backend/try-addresses.ts";
 import { createComposition } from "../../../edge/composition.ts";
 import { readEdgeConfig } from "../../../edge/env.ts";
-import { type A2AMessage, A2AMessageSchema } from "../../../proto/gen/parley/v1/agent_service_pb.js";
+import {
+  type A2AMessage,
+  A2AMessageSchema,
+  DeltasSchema,
+} from "../../../proto/gen/parley/v1/agent_service_pb.js";
 import { TEST_ENV } from "../support/edge-harness.ts";
 import { emptyDatabase, MemoryDirectory } from "../support/memory-directory.ts";
 import {
@@ -169,6 +174,26 @@ describe("a stream that breaks", () => {
       for (const sequence of sequences) yield all[sequence - 1] as A2AMessage;
     };
     expect(await sequencesOf(backendAt(first.url).streamReply(MESSAGE, call()))).toEqual(ALL);
+  });
+
+  it("has each delta once, however backends have put them together, and none is missed in them", async () => {
+    const together = (sequence: number, ...texts: string[]) =>
+      answerTo(MESSAGE, { sequence, body: { case: "deltas", value: create(DeltasSchema, { texts }) } });
+    const [accepted, ...all] = await eventsOf(streamOf(MESSAGE, DELTAS));
+    const [content] = all.slice(-1);
+    first.script.streamReply = async function* () {
+      yield accepted as A2AMessage;
+      yield together(3, "one ", "two ");
+      yield together(5, "four");
+    };
+    first.script.resumeReply = async function* () {
+      yield together(5, "two ", "three ", "four");
+      yield content as A2AMessage;
+    };
+    const events = await eventsOf(backendAt(first.url).streamReply(MESSAGE, call({ deltaIntervalMs: 50 })));
+    expect(events.flatMap((event) => deltaTextsOf(event) ?? [])).toEqual(DELTAS);
+    expect(events.map(({ sequence }) => sequence)).toEqual([1, 3, 5, 6]);
+    expect(first.calls.map(({ headers }) => headers.get(DELTA_INTERVAL_HEADER))).toEqual(["50", "50"]);
   });
 
   it("passes a restart on, and the whole answer after it", async () => {

@@ -39,7 +39,9 @@ describe("a turn", () => {
     const client = await connected();
     const id = await ask(client, "hello");
     expect(client.faults).toEqual([]);
-    expect(client.frames.map(({ metadata }) => metadata?.sessionSequence)).toEqual([1, 2, 3, 4]);
+    const numbers = client.frames.map(({ metadata }) => metadata?.sessionSequence);
+    // Two deltas between them, in one frame when they come at the same time.
+    expect([numbers[0], ...numbers.slice(-2)]).toEqual([1, 3, 4]);
     expect(client.frames[0]).toMatchObject({ inReplyTo: id, senderId: "assistant", receiverId: "alice" });
     expect(client.turn(id)).toMatchObject({ text: "hello", end: { text: "hello" } });
     await client.close();
