@@ -8,7 +8,7 @@ import { ParleyError } from "../../core/errors/parley-error.ts";
 
 /** A call that takes longer is of no use to an answer. */
 const CALL_TIMEOUT_MS = 5_000;
-/** Of calls that no answer waits for: counting or deleting 100,000 rows takes Milvus Lite 10 s. */
+/** Of calls that no answer waits for: Milvus Lite writes nothing for 5 s while it merges 30,000 rows. */
 export const WORK_TIMEOUT_MS = 30_000;
 /** Calls at once, all callers together; the SDK opens them lazily. More wait {@link ACQUIRE_TIMEOUT_MS}. */
 const CALLS_MAX = 64;

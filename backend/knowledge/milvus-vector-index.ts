@@ -83,7 +83,11 @@ export class MilvusVectorIndex implements VectorIndex {
     for (let start = 0; start < chunks.length; start += BATCH_ROWS) {
       const batch = chunks.slice(start, start + BATCH_ROWS);
       const data = batch.map((chunk) => ({ ...toRow(scope, chunk, version, dimension ?? 1) }));
-      await this.#call((client, timeout) => client.upsert({ collection_name, data, timeout }), signal);
+      await this.#call(
+        (client, timeout) => client.upsert({ collection_name, data, timeout }),
+        signal,
+        WORK_TIMEOUT_MS,
+      );
       this.#lite.noteWritten(dimension ?? 1, batch.length);
     }
     const old = `${this.#documentFilter(scope, documentId)} and version != "${version}"`;
