@@ -7,6 +7,11 @@ import { join } from "node:path";
 import { z } from "zod";
 import { type MetadataFilter, metadataFilterSchema } from "../../../backend/knowledge/metadata-filter.ts";
 
+/** Where BEIR's own sets have the grades that count, beside those for training. */
+const TEST_PART = "qrels/test.tsv";
+/** The first that is there. */
+const QRELS = ["qrels.tsv", TEST_PART];
+
 const documentSchema = z.object({
   _id: z.string().min(1),
   title: z.string().default(""),
@@ -46,38 +51,69 @@ export interface BeirSet {
  *   without grades are those of its other parts, and left out.
  */
 export function readBeirSet(directory: string): BeirSet {
-  const documents = readLines(join(directory, "corpus.jsonl"), documentSchema);
-  const ownQrels = join(directory, "qrels.tsv");
-  const hasParts = !existsSync(ownQrels);
-  const grades = readGrades(
-    hasParts ? join(directory, "qrels/test.tsv") : ownQrels,
-    new Set(documents.map(({ _id }) => _id)),
-  );
-  const questions = readLines(join(directory, "queries.jsonl"), querySchema).map(
-    ({ _id, text, metadata }) => ({ id: _id, text, ...metadata, grades: grades.get(_id) ?? new Map() }),
-  );
-  const known = new Set(questions.map(({ id }) => id));
-  for (const id of grades.keys()) if (!known.has(id)) throw new Error(`qrels grade an unknown query ${id}`);
-  return { documents, questions: questions.filter((question) => !hasParts || question.grades.size > 0) };
+  const qrels = QRELS.map((name) => join(directory, name)).find((path) => existsSync(path));
+  const files = ["corpus.jsonl", "queries.jsonl"].map((name) => join(directory, name));
+  const missing = [...files.filter((path) => !existsSync(path)), ...(qrels ? [] : [QRELS.join(" or ")])];
+  if (qrels === undefined || missing.length > 0) {
+    throw new Error(`${directory} is not a BEIR set: it lacks ${missing.join(" and ")}`);
+  }
+  const [corpus = "", queries = ""] = files;
+  const documents = readEntries(corpus, documentSchema);
+  const asked = readEntries(queries, querySchema);
+  const grades = readGrades(qrels, {
+    documents: new Set(documents.map(({ _id }) => _id)),
+    questions: new Set(asked.map(({ _id }) => _id)),
+  });
+  const questions = asked.map(({ _id, text, metadata }) => ({
+    ...{ id: _id, text, ...metadata },
+    grades: grades.get(_id) ?? new Map<string, number>(),
+  }));
+  const hasParts = qrels.endsWith(TEST_PART);
+  return { documents, questions: questions.filter(({ grades: { size } }) => !hasParts || size > 0) };
 }
 
-function readLines<Schema extends z.ZodType>(path: string, schema: Schema): z.output<Schema>[] {
+function readEntries<Schema extends z.ZodType<{ readonly _id: string }>>(
+  path: string,
+  schema: Schema,
+): z.output<Schema>[] {
+  const seen = new Set<string>();
   return linesOf(path).map(({ text, place }) => {
-    try {
-      return schema.parse(JSON.parse(text));
-    } catch (cause) {
-      throw new Error(`${place} is not what BEIR's format asks for`, { cause });
-    }
+    const parsed = schema.safeParse(parseJson(text, place));
+    if (!parsed.success) throw new Error(`${place}: ${z.prettifyError(parsed.error)}`);
+    if (seen.has(parsed.data._id)) throw new Error(`${place}: the _id ${parsed.data._id} is there twice`);
+    seen.add(parsed.data._id);
+    return parsed.data;
   });
 }
 
-function readGrades(path: string, documentIds: ReadonlySet<string>): Map<string, Map<string, number>> {
+function parseJson(text: string, place: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Error(`${place}: not JSON`, { cause });
+  }
+}
+
+function readGrades(
+  path: string,
+  known: { readonly documents: ReadonlySet<string>; readonly questions: ReadonlySet<string> },
+): Map<string, Map<string, number>> {
   const grades = new Map<string, Map<string, number>>();
-  for (const { text, place } of linesOf(path).slice(1)) {
-    const [queryId = "", documentId = "", score] = text.split("\t");
+  const [header, ...lines] = linesOf(path);
+  // Without this, a file that has none would lose its first grade.
+  if (!header || /\t-?\d+$/.test(header.text)) {
+    throw new Error(`${path}:1: the first line must name the columns: query-id, corpus-id, score`);
+  }
+  for (const { text, place } of lines) {
+    const [queryId = "", documentId = "", score = "", ...more] = text.split("\t");
+    if (more.length > 0 || !/^-?\d+$/.test(score)) {
+      throw new Error(
+        `${place}: three columns, with tabs between: an id of a query, one of a document, a whole number`,
+      );
+    }
+    if (!known.questions.has(queryId)) throw new Error(`${place}: there is no query ${queryId}`);
+    if (!known.documents.has(documentId)) throw new Error(`${place}: there is no document ${documentId}`);
     const grade = Number(score);
-    if (!Number.isInteger(grade)) throw new Error(`${place}: the score must be a whole number`);
-    if (!documentIds.has(documentId)) throw new Error(`${place}: no document ${documentId} in the corpus`);
     if (grade > 0) grades.set(queryId, (grades.get(queryId) ?? new Map()).set(documentId, grade));
   }
   return grades;
