@@ -12,6 +12,8 @@ import type { PgliteReply, PgliteRequest, PgliteWorkerData } from "./pglite-mess
 import { StatementError } from "./raw-sql-executor.ts";
 
 const CHECKPOINT_INTERVAL_MS = 60_000;
+/** While much is written, plans that were right for a smaller table are used for so long. */
+const ANALYZE_INTERVAL_MS = 5_000;
 
 /** Makes the database beside its place and moves it there whole: what a kill leaves half made is not used. */
 async function initialize(dataDirectory: string): Promise<void> {
@@ -54,9 +56,11 @@ async function serve(port: MessagePort, { dataDirectory, endpoint }: PgliteWorke
     });
   });
   const neon = endpoint && (await startEndpoint(engine, endpoint, reply));
-  const checkpoints = setInterval(() => {
-    engine.checkpointIfDue().catch((error) => reply({ kind: "trouble", message: String(error) }));
-  }, CHECKPOINT_INTERVAL_MS);
+  const onTrouble = (error: unknown) => reply({ kind: "trouble", message: String(error) });
+  const upkeep = [
+    setInterval(() => void engine.checkpointIfDue().catch(onTrouble), CHECKPOINT_INTERVAL_MS),
+    setInterval(() => void engine.analyzeIfDue().catch(onTrouble), ANALYZE_INTERVAL_MS),
+  ];
 
   const underWay = new Map<number, AbortController>();
   const answer = async (id: number, work: (signal: AbortSignal) => Promise<PgliteReply>) => {
@@ -86,7 +90,7 @@ async function serve(port: MessagePort, { dataDirectory, endpoint }: PgliteWorke
         underWay.get(request.id)?.abort();
         break;
       case "close":
-        clearInterval(checkpoints);
+        for (const timer of upkeep) clearInterval(timer);
         close(port, engine, neon);
         break;
     }

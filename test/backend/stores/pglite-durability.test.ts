@@ -175,5 +175,31 @@ describe("the embedded database", { timeout: BOOT_TIMEOUT_MS }, () => {
       expect(await engine.checkpointIfDue()).toBe(true);
       expect(await engine.checkpointIfDue()).toBe(false);
     });
+
+    it("has its planner know every table, and look again once half of one has changed", async () => {
+      const rowsExpected = async () => {
+        const { rows } = await engine.execute({
+          text: "SELECT reltuples::int FROM pg_class WHERE relname = 'Grown \"up\"'",
+          params: [],
+        });
+        return rows[0]?.[0];
+      };
+      const add = (count: number) =>
+        run(`INSERT INTO "Grown ""up""" SELECT i FROM generate_series(1, ${count}) i`);
+      await run('CREATE TABLE "Grown ""up""" (id integer)');
+      await engine.analyzeIfDue();
+      expect(await rowsExpected()).toBe("-1");
+      await add(10);
+      expect(await engine.analyzeIfDue()).toContain('public."Grown ""up"""');
+      expect(await rowsExpected()).toBe("10");
+
+      await add(1_000);
+      await run("SELECT pg_stat_force_next_flush()");
+      expect(await engine.analyzeIfDue()).toContain('public."Grown ""up"""');
+      expect(await rowsExpected()).toBe("1010");
+      await add(300);
+      await run("SELECT pg_stat_force_next_flush()");
+      expect(await engine.analyzeIfDue()).not.toContain('public."Grown ""up"""');
+    });
   });
 });
