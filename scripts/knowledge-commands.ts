@@ -34,7 +34,7 @@ export const KNOWLEDGE_COMMANDS: Readonly<Record<string, AdminCommand>> = {
     options: ["collection"],
     required: ["collection"],
     run: (call, { collection = "" }, [directory = ""]) =>
-      withIngestion(call, (ingestion, signal) => ingest({ call, ingestion, signal, collection, directory })),
+      withIngestion(call, (ingestion, signal) => ingest({ call, ingestion, signal, collection }, directory)),
     failed: (result) => "problems" in result,
   },
   "knowledge list": {
@@ -108,8 +108,18 @@ async function withIngestion<Result>(
   return use(knowledge.ingestion, abort.signal).finally(() => knowledge.stop());
 }
 
-async function ingest({ directory, ...work }: Work & { directory: string }): Promise<object> {
+async function ingest(work: Work, directory: string): Promise<object> {
   const display = new ProgressDisplay(process.stderr, () => performance.now());
+  try {
+    return await ingestShown(work, directory, display);
+  } catch (error) {
+    throw interrupted(error);
+  } finally {
+    display.clear();
+  }
+}
+
+async function ingestShown(work: Work, directory: string, display: ProgressDisplay): Promise<object> {
   const files = await findKnowledgeFiles(directory);
   const jobs: JobProgress[] = [];
   const problems: string[] = [];
@@ -133,10 +143,21 @@ async function ingest({ directory, ...work }: Work & { directory: string }): Pro
   const finished = await follow(work, jobs, display);
   for (const { documentId, message } of finished.flatMap(({ problems }) => problems))
     complain(documentId, message);
-  display.clear();
   const indexed = finished.reduce((sum, { done }) => sum + done, 0);
   const summary = { collection: work.collection, files: files.length, indexed, unchanged };
   return problems.length > 0 ? { ...summary, problems } : summary;
+}
+
+/** Says of an outage what to do about it: what was taken is kept. */
+function interrupted(error: unknown): unknown {
+  if (!(error instanceof ParleyError) || !error.retryable) return error;
+  const { code, message, reason, cause } = error;
+  const advice = "run the command again: what it has taken is indexed meanwhile, and skipped then";
+  return new ParleyError(code, `${message}; ${advice}`, {
+    ...(reason === undefined ? {} : { reason }),
+    retryable: true,
+    cause,
+  });
 }
 
 /** Files that cannot be read are complained of and left out. */

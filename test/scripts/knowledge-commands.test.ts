@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { databaseUnavailable } from "../../core/directory/sql-failure.ts";
 import { type AdminDatabase, openAdminDatabase } from "../../scripts/admin-database.ts";
 import { ProgressDisplay } from "../../scripts/progress-display.ts";
 import { runAdmin } from "../../scripts/run-admin.ts";
@@ -29,12 +30,14 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 }, LIMIT_MS);
 
-async function admin(...args: string[]) {
+const admin = (...args: string[]) => adminOn(database.sql, args);
+
+async function adminOn(sql: AdminDatabase["sql"], args: readonly string[]) {
   const output: string[] = [];
   const complaints: string[] = [];
   const code = await runAdmin({
     arguments: [...args, "--json"],
-    openDatabase: async () => ({ sql: database.sql, close: async () => undefined }),
+    openDatabase: async () => ({ sql, close: async () => undefined }),
     print: (text) => output.push(text),
     complain: (text) => complaints.push(text),
   });
@@ -78,6 +81,31 @@ describe("npm run admin -- knowledge", () => {
         files: 3,
         indexed: 2,
         problems: [expect.stringMatching(/^broken\.pdf: the PDF is broken/)],
+      });
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    "says that it is to be run again when the database goes away meanwhile, and then takes the rest",
+    async () => {
+      const many = join(folder, "many");
+      mkdirSync(many);
+      for (let n = 10; n < 30; n++) writeFileSync(join(many, `${n}.md`), `# Herd ${n}\n\nalpaca${n} hums`);
+      let taken = 0;
+      const leaving: AdminDatabase["sql"] = {
+        query: async (text, params, abort) => {
+          if (/INSERT INTO knowledge_documents/.test(text) && ++taken > 18) throw databaseUnavailable("gone");
+          return database.sql.query(text, params, abort);
+        },
+      };
+      const args = ["knowledge", "ingest", many, "--collection", "herd"];
+      const { code, complaints } = await adminOn(leaving, args);
+      expect(code).toBe(1);
+      expect(complaints).toMatch(/unavailable: .* run the command again/);
+      expect(await adminOn(database.sql, args)).toMatchObject({
+        code: 0,
+        result: { files: 20, indexed: 2, unchanged: 18 },
       });
     },
     LIMIT_MS,
