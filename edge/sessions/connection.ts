@@ -19,12 +19,17 @@ export interface Attachment {
   cursor: number;
   /** When the client was last heard, by a frame of its own; Unix epoch, milliseconds. */
   heardAtMs: number;
+  /** How often it was found alive by an alarm; see {@link Connection.nextLookMs}. */
+  looks?: number;
   /** The gateway has closed it; the runtime may list it for a while yet. */
   isClosed?: boolean;
 }
 
 /** The attachment is written anew for this only when it is older. */
 const HEARD_STEP_MS = 5_000;
+
+/** Up to 16 times the first interval, which is that of a dead connection's silence: 20 minutes. */
+const LOOK_DOUBLINGS_MAX = 4;
 
 /** See above. */
 export class Connection {
@@ -64,6 +69,20 @@ export class Connection {
   /** When the client was last heard, its pings included. */
   heardAtMs(pingedAt: Date | null): number {
     return Math.max(this.#attachment.heardAtMs, pingedAt?.getTime() ?? 0);
+  }
+
+  /**
+   * How long after it was last heard it is looked at, when nothing else happens: each time it is alive, twice as long.
+   * A look brings the object back from hibernation, for 10 s and some milliseconds of processor time.
+   */
+  nextLookMs(silentMs: number): number {
+    return silentMs * 2 ** Math.min(this.#attachment.looks ?? 0, LOOK_DOUBLINGS_MAX);
+  }
+
+  /** It was looked at by an alarm, and is alive. */
+  isAlive(): void {
+    this.#attachment.looks = (this.#attachment.looks ?? 0) + 1;
+    this.#write();
   }
 
   /** The client has sent a frame. */

@@ -95,18 +95,22 @@ export class Connections {
     for (const socket of [...this.#open.keys()]) this.close(socket, cause);
   }
 
-  /** Closes connections that have been silent for too long. */
+  /** Closes connections that have been silent for too long; the others will be looked at less often. */
   reapSilent(): void {
     const silentSinceMs = this.#options.now() - this.#options.timings.silentMs;
     for (const [socket, connection] of this.#open) {
       if (this.#heardAtMs(socket, connection) <= silentSinceMs) this.close(socket, "silent");
+      else connection.isAlive();
     }
   }
 
-  /** When the next connection will have been silent for too long; undefined without any. */
+  /** When a connection has to be looked at next; undefined without any. */
   nextReapAtMs(): number | undefined {
-    const heard = [...this.#open].map(([socket, connection]) => this.#heardAtMs(socket, connection));
-    return heard.length === 0 ? undefined : Math.min(...heard) + this.#options.timings.silentMs;
+    const { silentMs } = this.#options.timings;
+    const dueAtMs = [...this.#open].map(
+      ([socket, connection]) => this.#heardAtMs(socket, connection) + connection.nextLookMs(silentMs),
+    );
+    return dueAtMs.length === 0 ? undefined : Math.min(...dueAtMs);
   }
 
   #heardAtMs(socket: WebSocket, connection: Connection): number {

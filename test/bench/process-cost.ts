@@ -32,6 +32,12 @@ export function costOf(groupPid: number): ProcessCost {
   return sum;
 }
 
+/** How many files and sockets each process of a group may have open. */
+export function descriptorLimitOf(groupPid: number): number {
+  const limits = readFileSync(`/proc/${groupPid}/limits`, "utf8");
+  return Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1]);
+}
+
 /** How many processors a group keeps busy, from one moment to another. */
 export function busyProcessors(before: ProcessCost, after: ProcessCost, seconds: number): number {
   return (after.cpuSeconds - before.cpuSeconds) / seconds;

@@ -52,9 +52,19 @@ export function openSocket(url: string, apiKey: string): Promise<BenchSocket> {
 /** Opened at the same time. */
 const AT_ONCE = 32;
 
+/** Where sockets are opened, with which keys, and when. */
+export interface Opening {
+  readonly url: string;
+  readonly keys: readonly string[];
+  /** Resolves when there is room for another one; false when there will be none. */
+  roomForOne?(): Promise<boolean>;
+  /** Told of each at once, which pings from then on. */
+  onOpen?(socket: BenchSocket): void;
+}
+
 /** Many of them, as many as can be opened in the time; the keys take turns. */
 export async function openSockets(
-  { url, keys }: { readonly url: string; readonly keys: readonly string[] },
+  { url, keys, roomForOne, onOpen }: Opening,
   count: number,
   limitMs = 60_000,
 ): Promise<BenchSocket[]> {
@@ -62,8 +72,12 @@ export async function openSockets(
   const sockets: BenchSocket[] = [];
   let begun = 0;
   const opener = async () => {
-    while (begun < count && performance.now() < endsAt)
-      sockets.push(await openSocket(url, keys[begun++ % keys.length] ?? ""));
+    while (begun < count && performance.now() < endsAt) {
+      const socket = await openSocket(url, keys[begun++ % keys.length] ?? "");
+      sockets.push(socket);
+      onOpen?.(socket);
+      if (roomForOne && !(await roomForOne())) return;
+    }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, opener));
   return sockets;
