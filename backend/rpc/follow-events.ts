@@ -16,6 +16,8 @@ import type { EventLog } from "../tasks/event-log.ts";
 
 /** Of one message: what comes in an interval is less, and what is caught up with may be everything. */
 const DELTAS_PER_MESSAGE_MAX = 256;
+/** And their length together past which no more are added: one by itself may be much longer. */
+const DELTA_CHARACTERS_FULL = 64 * 1_024;
 
 /** What to follow, from where, and how. */
 export interface FollowedEvents {
@@ -68,16 +70,26 @@ async function deltasFrom(
   dueAtMs: number,
 ): Promise<A2AMessage[]> {
   const run = [first];
+  let characters = lengthOf(first);
   while (true) {
     let next = events.at(first.sequence + run.length - 1);
-    for (; next?.body.case === "delta" && run.length < DELTAS_PER_MESSAGE_MAX; ) {
+    while (next?.body.case === "delta" && hasRoom(run, characters)) {
       run.push(next);
+      characters += lengthOf(next);
       next = events.at(first.sequence + run.length - 1);
     }
     const waitMs = dueAtMs - now();
-    if (next || events.ended || events.isBroken || waitMs <= 0) return run;
+    if (next || events.ended || events.isBroken || waitMs <= 0 || !hasRoom(run, characters)) return run;
     await events.nextAppend(signal, waitMs);
   }
+}
+
+function hasRoom({ length }: readonly A2AMessage[], characters: number): boolean {
+  return length < DELTAS_PER_MESSAGE_MAX && characters < DELTA_CHARACTERS_FULL;
+}
+
+function lengthOf({ body }: A2AMessage): number {
+  return body.case === "delta" ? body.value.length : 0;
 }
 
 function joined(run: readonly A2AMessage[]): A2AMessage {
