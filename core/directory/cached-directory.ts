@@ -1,5 +1,6 @@
 /** A directory that remembers: keys and agents stay usable while the store behind it is slow or away. */
 import type { Clock } from "../resilience/deadline.ts";
+import { startTimeLimit, type TimeLimit } from "../resilience/time-limit.ts";
 import type { Agent } from "./agent.ts";
 import type { ApiKeyRecord, Directory, Tenant } from "./directory.ts";
 import { LookupCache } from "./lookup-cache.ts";
@@ -22,8 +23,8 @@ export interface CachedDirectoryOptions {
    * perform I/O on behalf of a different request", or hangs when that other request is gone.
    */
   readonly coalesce: boolean;
-  /** Default `AbortSignal.timeout`. */
-  readonly timeoutSignal?: (delayMs: number) => AbortSignal;
+  /** Default {@link startTimeLimit}. */
+  readonly startTimeLimit?: (limitMs: number) => TimeLimit;
 }
 
 /** What a change is told to, by those who made it; others see it when their copy is no longer fresh. */
@@ -49,7 +50,7 @@ export class CachedDirectory implements Directory, DirectoryCache {
     const shared = {
       now: options.now,
       coalesce: options.coalesce,
-      timeoutSignal: options.timeoutSignal ?? ((delayMs: number) => AbortSignal.timeout(delayMs)),
+      startTimeLimit: options.startTimeLimit ?? startTimeLimit,
     };
     this.#source = source;
     this.#apiKeys = new LookupCache({ ...shared, entriesMax: API_KEYS_MAX });

@@ -14,6 +14,7 @@
  */
 import { ParleyError } from "../errors/parley-error.ts";
 import type { Clock } from "../resilience/deadline.ts";
+import type { TimeLimit } from "../resilience/time-limit.ts";
 import { abortable } from "./abortable.ts";
 import { LruMap } from "./lru-map.ts";
 import { databaseUnavailable } from "./sql-failure.ts";
@@ -32,8 +33,8 @@ const MISSING_ENTRIES_MAX = 1_000;
 export interface LookupCacheOptions {
   /** Milliseconds; monotonic where the platform offers it. */
   readonly now: Clock;
-  /** `AbortSignal.timeout`, or a test's own. */
-  readonly timeoutSignal: (delayMs: number) => AbortSignal;
+  /** {@link startTimeLimit}, or a test's own. */
+  readonly startTimeLimit: (limitMs: number) => TimeLimit;
   /** Whether concurrent lookups of one key share one call of the store. */
   readonly coalesce: boolean;
   readonly entriesMax: number;
@@ -91,15 +92,18 @@ export class LookupCache<Value> {
 
   /** Asks the store within a short time; falls back on the value that is there. */
   async #refresh(key: string, lookup: Lookup<Value>, signal: AbortSignal | undefined) {
-    const timeout = this.#options.timeoutSignal(REFRESH_WAIT_MS);
+    const limit = this.#options.startTimeLimit(REFRESH_WAIT_MS);
     try {
-      return await this.#load(key, lookup, signal ? AbortSignal.any([signal, timeout]) : timeout);
+      const either = signal ? AbortSignal.any([signal, limit.signal]) : limit.signal;
+      return await this.#load(key, lookup, either);
     } catch (error) {
-      if (signal?.aborted || !(timeout.aborted || isUnavailable(error))) throw error;
+      if (signal?.aborted || !(limit.signal.aborted || isUnavailable(error))) throw error;
       this.#pausedUntilMs = this.#options.now() + PAUSE_AFTER_FAILURE_MS;
       const entry = this.#found.get(key);
       if (entry && this.#options.now() - entry.loadedAtMs < STALE_MS) return entry.value;
       throw isUnavailable(error) ? error : databaseUnavailable(error);
+    } finally {
+      limit.clear();
     }
   }
 

@@ -3,6 +3,7 @@
  * still serves, and the call is ended as failed when it does not. A model may take its time; a process must not.
  */
 import { Code, ConnectError } from "@connectrpc/connect";
+import { startTimeLimit } from "../../core/resilience/time-limit.ts";
 
 /** A reply that takes longer than this is slow enough to ask. */
 const FIRST_CHECK_MS = 3_000;
@@ -24,13 +25,16 @@ export async function whileServing<Result>({ check, end, answer }: WatchedCall<R
   const answered = new AbortController();
   let hung = false;
   const watch = async () => {
+    const limit = startTimeLimit(CHECK_LIMIT_MS);
     try {
-      await check(AbortSignal.any([answered.signal, AbortSignal.timeout(CHECK_LIMIT_MS)]));
+      await check(AbortSignal.any([answered.signal, limit.signal]));
       if (!answered.signal.aborted) timer = setTimeout(watch, NEXT_CHECK_MS);
     } catch {
       if (answered.signal.aborted) return;
       hung = true;
       end();
+    } finally {
+      limit.clear();
     }
   };
   let timer = setTimeout(watch, FIRST_CHECK_MS);

@@ -7,6 +7,7 @@ import { abortFailure } from "../../core/directory/abortable.ts";
 import type { SqlClient, SqlParam } from "../../core/directory/sql-client.ts";
 import { databaseUnavailable, statementFailure } from "../../core/directory/sql-failure.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
+import { startTimeLimit } from "../../core/resilience/time-limit.ts";
 
 /** Neon wakes a sleeping database within half a second; past this the request has better uses for its time. */
 const TIMEOUT_DEFAULT_MS = 5_000;
@@ -49,13 +50,15 @@ export class NeonSqlClient implements SqlClient {
     params: readonly SqlParam[],
     signal?: AbortSignal,
   ): Promise<Row[]> {
-    const timeout = AbortSignal.timeout(this.#timeoutMs);
-    const fetchSignal = signal ? AbortSignal.any([signal, timeout]) : timeout;
+    const limit = startTimeLimit(this.#timeoutMs);
+    const fetchSignal = signal ? AbortSignal.any([signal, limit.signal]) : limit.signal;
     try {
       const rows = await this.#sql.query(text, [...params], { fetchOptions: { signal: fetchSignal } });
       return rows as Row[];
     } catch (error) {
       throw fetchSignal.aborted ? abortFailure(fetchSignal) : toSqlFailure(error);
+    } finally {
+      limit.clear();
     }
   }
 }

@@ -6,6 +6,7 @@ import { envelopeToJson } from "../../core/messages/envelope.ts";
 import { deltaTextsOf } from "../../core/messages/joined-deltas.ts";
 import { acceptOrStartTrace } from "../../core/messages/trace-context.ts";
 import { Deadline, deadlineExceeded } from "../../core/resilience/deadline.ts";
+import { startTimeLimit } from "../../core/resilience/time-limit.ts";
 import { type A2AMessage, A2AMessageSchema } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { BackendCall } from "../backend/agent-backend.ts";
 import { endsTask } from "../backend/ends-task.ts";
@@ -175,13 +176,16 @@ export class RunningTurn {
   async #withPresetReply(error: ParleyError): Promise<ParleyError> {
     if (error.code !== "unavailable") return error;
     const { owner, composition } = this.#options;
-    const signal = AbortSignal.timeout(1_000);
+    const limit = startTimeLimit(1_000);
     try {
       const { tenantId } = owner.principal;
-      const { agent } = await routeToAgent(composition.directory, tenantId, this.message.receiverId, signal);
+      const { receiverId } = this.message;
+      const { agent } = await routeToAgent(composition.directory, tenantId, receiverId, limit.signal);
       return withPresetReply(error, agent);
     } catch {
       return error;
+    } finally {
+      limit.clear();
     }
   }
 

@@ -173,7 +173,7 @@ export class Session {
   }
 
   /** Sees to it that the object is there when it is needed next. An alarm that is set earlier looks again itself. */
-  scheduleAlarm(): void {
+  scheduleAlarm(putOff = false): void {
     if (this.#hasEnded) return;
     const { ctx, composition, timings } = this.#options;
     const nowMs = composition.now();
@@ -184,7 +184,7 @@ export class Session {
       this.connections.nextReapAtMs() ?? nowMs + timings.idleMs,
       isConnected ? expiresAtMs : Number.POSITIVE_INFINITY,
     );
-    if (dueAtMs >= this.#alarmAtMs) return;
+    if (dueAtMs >= this.#alarmAtMs && !putOff) return;
     this.#alarmAtMs = dueAtMs;
     void ctx.storage.setAlarm(dueAtMs);
   }
@@ -247,6 +247,8 @@ export class Session {
     this.#store.end(turn.id);
     if (this.log.owner === turn.id) this.log.own(undefined);
     this.catchUp.end();
+    // The alarm for turns that an eviction may cut would wake the object for nothing.
+    if (this.turns.count === 0) this.scheduleAlarm(true);
     this.#options.onTurnEnd(this, turn);
   }
 

@@ -186,8 +186,8 @@ export class Turns {
       composition,
       timings,
       onFrame: (body, isLast) => {
-        this.#options.onFrame(running, body, isLast);
         if (isLast) this.#forget(running);
+        this.#options.onFrame(running, body, isLast);
       },
     });
     const { id, contextId } = running;

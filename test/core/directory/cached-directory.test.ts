@@ -84,10 +84,10 @@ describe.each([{ coalesce: true }, { coalesce: false }])(
       directory = new CachedDirectory(source, {
         now: () => nowMs,
         coalesce,
-        timeoutSignal: (delayMs) => {
+        startTimeLimit: (delayMs) => {
           const controller = new AbortController();
           timeouts.push({ delayMs, controller });
-          return controller.signal;
+          return { signal: controller.signal, clear: () => {} };
         },
       });
     });
