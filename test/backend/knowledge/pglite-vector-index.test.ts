@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { PostgresVectorIndex } from "../../../backend/knowledge/postgres-vector-index.ts";
 import { PgliteSqlClient } from "../../../backend/stores/pglite-sql-client.ts";
 import { copyEmptyDatabase } from "../../support/database-template.ts";
+import { testChunk } from "../../support/knowledge.ts";
 import { metadataFilterContract } from "./metadata-filter.contract.ts";
 import { vectorIndexContract } from "./vector-index.contract.ts";
 
@@ -44,4 +45,41 @@ describe("PGlite as index", () => {
   it("has vectors and BM25", async () => {
     expect(await index.capabilities()).toEqual({ vectors: true, lexical: "bm25" });
   });
+
+  it(
+    "finds by the BM25 index what a small scope has, behind more of others' than it gives unless asked for more",
+    async () => {
+      const signal = new AbortController().signal;
+      const store = (tenantId: string, texts: readonly string[]) => {
+        const chunks = texts.map((text, ordinal) => ({
+          ...testChunk("doc", text, { ordinal }),
+          embedding: undefined,
+        }));
+        return index.replaceDocument({ tenantId, ...place }, "doc", chunks, signal);
+      };
+      const place = { collection: "shared-name", generation: 1 };
+      // pg_textsearch's default_limit is 1,000.
+      await store(
+        "large",
+        Array.from({ length: 1_200 }, (_, n) => `okapi okapi okapi ${n}`),
+      );
+      await store("small", [`an okapi ${"among many other words ".repeat(20)}`, "a zebra"]);
+      await database.query("ANALYZE knowledge_chunks", []);
+      // One session: the plan is the one that a large table gets.
+      for (const way of ["sort", "seqscan", "bitmapscan"])
+        await database.query(`SET enable_${way} = off`, []);
+      try {
+        const query = {
+          scope: { tenantId: "small", ...place },
+          query: "okapi",
+          embedding: undefined,
+          limit: 40,
+        };
+        expect(await index.search(query, signal)).toMatchObject([{ chunk: { ordinal: 0 } }]);
+      } finally {
+        await database.query("RESET ALL", []);
+      }
+    },
+    BOOT_TIMEOUT_MS,
+  );
 });
