@@ -79,8 +79,8 @@ async function deltasFrom(
       next = events.at(first.sequence + run.length - 1);
     }
     const waitMs = dueAtMs - now();
-    if (next || events.ended || events.isBroken || waitMs <= 0 || !hasRoom(run, characters)) return run;
-    await events.nextAppend(signal, waitMs);
+    if (next || events.ended || events.isBroken || waitMs <= 0) return run;
+    await events.nextAppend(signal, { limitMs: waitMs, wanted: ({ body }) => body.case !== "delta" });
   }
 }
 

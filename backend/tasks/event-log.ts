@@ -13,11 +13,23 @@ export interface LostEvents {
   make(sequence: number): A2AMessage;
 }
 
+/** What a wait for the next event may be told. */
+export interface AppendWait {
+  readonly limitMs?: number;
+  /** Which events it is for; default all of them. */
+  wanted?(event: A2AMessage): boolean;
+}
+
+interface Waiter {
+  wake(): void;
+  wanted(event: A2AMessage): boolean;
+}
+
 /** Appends and follows the events of one task. */
 export class EventLog {
   readonly #lost: LostEvents | undefined;
   readonly #events: A2AMessage[] = [];
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Set<Waiter>();
   #sizeBytes = 0;
   #ended = false;
   #broken: { readonly error: unknown } | undefined;
@@ -53,7 +65,7 @@ export class EventLog {
     this.#events.push(event);
     this.#sizeBytes += sizeBytesOf(event);
     this.#ended = last;
-    this.#wakeAll();
+    this.#wakeAll(event);
   }
 
   /** The events after a sequence, as far as they are there. */
@@ -97,22 +109,22 @@ export class EventLog {
     return sequence < lost ? this.#lost?.make(sequence + 1) : this.#events[sequence - lost];
   }
 
-  #wakeAll(): void {
-    for (const wake of this.#waiting) wake();
-    this.#waiting.clear();
+  /** @param event undefined when the log is broken */
+  #wakeAll(event?: A2AMessage): void {
+    for (const { wake, wanted } of this.#waiting) if (!event || wanted(event)) wake();
   }
 
   /**
-   * Resolves when something has been appended, the log is broken, or so many milliseconds have passed. Rejects with the
-   * signal's reason.
+   * Resolves when an event that is wanted has been appended, the log has ended or is broken, or so many milliseconds
+   * have passed. Rejects with the signal's reason.
    */
-  nextAppend(signal: AbortSignal, limitMs?: number): Promise<void> {
+  nextAppend(signal: AbortSignal, { limitMs, wanted = () => true }: AppendWait = {}): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
       const stop = () => {
         clearTimeout(timer);
         signal.removeEventListener("abort", onAbort);
-        this.#waiting.delete(wake);
+        this.#waiting.delete(waiter);
       };
       const onAbort = () => {
         stop();
@@ -124,7 +136,8 @@ export class EventLog {
       };
       const timer = limitMs === undefined ? undefined : setTimeout(wake, limitMs);
       signal.addEventListener("abort", onAbort, { once: true });
-      this.#waiting.add(wake);
+      const waiter = { wake, wanted: (event: A2AMessage) => this.#ended || wanted(event) };
+      this.#waiting.add(waiter);
     });
   }
 }
