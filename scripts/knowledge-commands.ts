@@ -151,13 +151,8 @@ async function ingestShown(work: Work, directory: string, display: ProgressDispl
 /** Says of an outage what to do about it: what was taken is kept. */
 function interrupted(error: unknown): unknown {
   if (!(error instanceof ParleyError) || !error.retryable) return error;
-  const { code, message, reason, cause } = error;
   const advice = "run the command again: what it has taken is indexed meanwhile, and skipped then";
-  return new ParleyError(code, `${message}; ${advice}`, {
-    ...(reason === undefined ? {} : { reason }),
-    retryable: true,
-    cause,
-  });
+  return error.with({ message: `${error.message}; ${advice}` });
 }
 
 /** Files that cannot be read are complained of and left out. */

@@ -212,14 +212,7 @@ async function firstOf(task: Task, signal: AbortSignal): Promise<A2AMessage> {
 /** A failed call says what it has cost, as a stream's last event does. */
 function withUsage(failure: ParleyError, usage: JsonValue | undefined): ParleyError {
   if (usage === undefined) return failure;
-  const { code, message, reason, retryable, retryAfterMs, cause } = failure;
-  return new ParleyError(code, message, {
-    retryable,
-    cause,
-    ...(reason !== undefined && { reason }),
-    ...(retryAfterMs !== undefined && { retryAfterMs }),
-    details: { ...failure.details, usage },
-  });
+  return failure.with({ details: { ...failure.details, usage } });
 }
 
 async function lastOf(task: Task, signal: AbortSignal): Promise<A2AMessage> {

@@ -57,6 +57,18 @@ export class ParleyError extends Error {
     this.retryAfterMs = options.retryAfterMs;
     this.details = options.details;
   }
+
+  /** The same failure, with some of it said otherwise. */
+  with({ message = this.message, ...changes }: ParleyErrorOptions & { message?: string }): ParleyError {
+    const { code, reason, retryable, retryAfterMs, details, cause } = this;
+    return new ParleyError(code, message, {
+      ...{ retryable, cause },
+      ...(reason !== undefined && { reason }),
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+      ...(details !== undefined && { details }),
+      ...changes,
+    });
+  }
 }
 
 /**

@@ -1,6 +1,6 @@
 /** What an agent says when nobody can answer for it. */
 import type { Agent } from "../../core/directory/agent.ts";
-import { ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
+import { type ParleyError, toParleyError } from "../../core/errors/parley-error.ts";
 
 /** Asked of callers when a failure names no time itself. */
 const RETRY_AFTER_MS = 1_000;
@@ -13,11 +13,9 @@ export function withPresetReply(failure: unknown, agent: Agent): ParleyError {
   const error = toParleyError(failure);
   if (error.code !== "unavailable") return error;
   const preset = agent.config.kind === "model" ? { presetReply: agent.config.presetReply } : undefined;
-  return new ParleyError("unavailable", error.message, {
+  return error.with({
     retryable: true,
     retryAfterMs: error.retryAfterMs ?? RETRY_AFTER_MS,
-    cause: error.cause,
-    ...(error.reason !== undefined && { reason: error.reason }),
-    ...((error.details ?? preset) && { details: { ...error.details, ...preset } }),
+    ...(preset && { details: { ...error.details, ...preset } }),
   });
 }
