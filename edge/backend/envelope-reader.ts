@@ -3,6 +3,7 @@
  * endian) and so many of data. Source: the Connect protocol, "Streaming-Response".
  */
 import { Code, ConnectError } from "@connectrpc/connect";
+import { joinBytes } from "../../core/messages/join-bytes.ts";
 
 const HEADER_BYTES = 5;
 /** The longest answer of a backend, with room; what claims to be longer is not one of ours. */
@@ -16,12 +17,12 @@ export interface Envelope {
 
 /** Envelopes as they come, several from one chunk, one from several. */
 export class EnvelopeReader {
-  readonly #body: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #body: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
   /** Read, and not taken apart; begins at an envelope. */
-  #bytes: Uint8Array = new Uint8Array();
+  #bytes: Uint8Array<ArrayBuffer> = new Uint8Array();
   #offset = 0;
 
-  constructor(body: ReadableStream<Uint8Array>) {
+  constructor(body: ReadableStream<Uint8Array<ArrayBuffer>>) {
     this.#body = body.getReader();
   }
 
@@ -42,8 +43,9 @@ export class EnvelopeReader {
    * @throws ConnectError when the body ends within an envelope, or one is larger than {@link ENVELOPE_BYTES_MAX}
    */
   async read(): Promise<boolean> {
-    const chunks = [this.#bytes.subarray(this.#offset)];
-    let length = chunks[0]?.length ?? 0;
+    const rest = this.#bytes.subarray(this.#offset);
+    const chunks = rest.length > 0 ? [rest] : [];
+    let { length } = rest;
     const wanted = length < HEADER_BYTES ? HEADER_BYTES : HEADER_BYTES + this.#lengthNext();
     while (length < wanted) {
       const { done, value } = await this.#body.read();
@@ -52,7 +54,7 @@ export class EnvelopeReader {
       chunks.push(value);
       length += value.length;
     }
-    this.#bytes = joined(chunks, length);
+    this.#bytes = joinBytes(chunks);
     this.#offset = 0;
     return true;
   }
@@ -69,16 +71,4 @@ export class EnvelopeReader {
 export function streamCut(): ConnectError {
   const message = "the stream was cut";
   return new ConnectError(message, Code.Unavailable, undefined, undefined, message);
-}
-
-function joined(chunks: readonly Uint8Array[], length: number): Uint8Array {
-  const [first, second] = chunks;
-  if (chunks.length === 2 && first?.length === 0 && second) return second;
-  const whole = new Uint8Array(length);
-  let offset = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return whole;
 }

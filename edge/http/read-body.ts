@@ -3,6 +3,7 @@
  * oversized body is never held, and JSON that is not UTF-8 is refused.
  */
 import { ParleyError } from "../../core/errors/parley-error.ts";
+import { joinBytes } from "../../core/messages/join-bytes.ts";
 import { clientGone } from "./request-deadline.ts";
 
 const JSON_MEDIA_TYPE = /^application\/(?:[\w!#$&^.+-]+\+)?json$/i;
@@ -42,25 +43,15 @@ export async function readBytes(
       reason: "unsupported-media-type",
     });
   }
-  const pieces: Uint8Array[] = [];
-  let sizeBytes = 0;
-  for await (const piece of piecesOf(request, options)) {
-    pieces.push(piece);
-    sizeBytes += piece.byteLength;
-  }
-  const bytes = new Uint8Array(sizeBytes);
-  let offset = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, offset);
-    offset += piece.byteLength;
-  }
-  return bytes;
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  for await (const piece of piecesOf(request, options)) pieces.push(piece);
+  return joinBytes(pieces);
 }
 
 async function* piecesOf(
   request: Request,
   { bytesMax, signal }: ReadBodyOptions,
-): AsyncGenerator<Uint8Array, void, undefined> {
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
   const announcedBytes = Number(request.headers.get("content-length") ?? 0);
   if (announcedBytes > bytesMax) {
     void request.body?.cancel().catch(() => {});

@@ -5,11 +5,11 @@ import { ENVELOPE_BYTES_MAX, EnvelopeReader } from "../../../edge/backend/envelo
 const TEXTS = ["one", "", "three"];
 const BYTES = joined(TEXTS.map((text, index) => encodeEnvelope(index, new TextEncoder().encode(text))));
 
-function joined(parts: readonly Uint8Array[]): Uint8Array {
+function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(parts.flatMap((part) => [...part]));
 }
 
-function bodyOf(...chunks: Uint8Array[]): ReadableStream<Uint8Array> {
+function bodyOf(...chunks: Uint8Array<ArrayBuffer>[]): ReadableStream<Uint8Array<ArrayBuffer>> {
   return new ReadableStream({
     start(controller) {
       for (const chunk of chunks) controller.enqueue(chunk);
@@ -19,7 +19,7 @@ function bodyOf(...chunks: Uint8Array[]): ReadableStream<Uint8Array> {
 }
 
 /** Each envelope's flags and text. */
-async function readAll(...chunks: Uint8Array[]): Promise<[number, string][]> {
+async function readAll(...chunks: Uint8Array<ArrayBuffer>[]): Promise<[number, string][]> {
   const reader = new EnvelopeReader(bodyOf(...chunks));
   const envelopes: [number, string][] = [];
   do {
