@@ -6,6 +6,7 @@ import { ParleyError } from "../../core/errors/parley-error.ts";
 import type { InBackground } from "../../core/limits/limiter.ts";
 import { traceparentOf } from "../../core/messages/trace-context.ts";
 import { deadlineExceeded } from "../../core/resilience/deadline.ts";
+import { startTimeLimit } from "../../core/resilience/time-limit.ts";
 import type { A2AMessage } from "../../proto/gen/parley/v1/agent_service_pb.js";
 import type { Composition } from "../composition.ts";
 import { type AdmittedTurn, admitTurn, completeMessage } from "./admit-turn.ts";
@@ -148,13 +149,11 @@ export class Turns {
       );
     }
     const timeoutMs = Math.min(frame.timeoutMs ?? Infinity, composition.config.requestTimeoutMs);
-    const abort = new AbortController();
-    // Not `AbortSignal.timeout`: a timer that is left keeps the object in memory.
-    const timer = setTimeout(() => abort.abort(deadlineExceeded()), timeoutMs);
+    const limit = startTimeLimit(timeoutMs, deadlineExceeded);
     const admitted = await admitTurn(message, {
       ...{ owner, composition, inBackground },
-      signal: abort.signal,
-    }).finally(() => clearTimeout(timer));
+      signal: limit.signal,
+    }).finally(() => limit.clear());
     if (admitted.route.target !== "backend" && (await this.#options.sendToPeer(message, admitted, owner))) {
       // No model has been asked.
       admitted.charge.fail(new ParleyError("unavailable", "answered by a peer"));
