@@ -111,7 +111,7 @@ export class EventLog {
 
   /** @param event undefined when the log is broken */
   #wakeAll(event?: A2AMessage): void {
-    for (const { wake, wanted } of this.#waiting) if (!event || wanted(event)) wake();
+    for (const { wake, wanted } of this.#waiting) if (!event || this.#ended || wanted(event)) wake();
   }
 
   /**
@@ -136,7 +136,7 @@ export class EventLog {
       };
       const timer = limitMs === undefined ? undefined : setTimeout(wake, limitMs);
       signal.addEventListener("abort", onAbort, { once: true });
-      const waiter = { wake, wanted: (event: A2AMessage) => this.#ended || wanted(event) };
+      const waiter = { wake, wanted };
       this.#waiting.add(waiter);
     });
   }

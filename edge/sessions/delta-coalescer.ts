@@ -53,18 +53,14 @@ export class DeltaCoalescer {
 
   /** Sends what waits. */
   flush(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    if (this.#waiting.length === 0) return;
     const events = this.#waiting;
-    this.#waiting = [];
-    this.#waitingDeltas = 0;
-    this.#waitingCharacters = 0;
+    this.stop();
+    if (events.length === 0) return;
     this.#emittedAtMs = this.#options.now();
     this.#options.emit(events);
   }
 
-  /** Forgets what waits; nothing comes after. */
+  /** Forgets what waits. */
   stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
