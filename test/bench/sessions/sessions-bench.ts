@@ -1,7 +1,8 @@
 /**
  * `npm run bench -- sessions`: the edge in workerd before a backend that answers at once; clients, backend and bench are
  * one process, so that they have one clock. First delta, idle sessions, sessions that stream at once up to where they
- * fall behind. Loopback only, at most eight minutes, most of it for opening 10,000 sessions. `--idle 10000`, `--streaming 25,50,100,200`, `--quick`.
+ * fall behind. Loopback only, at most eight minutes, most of it for opening 10,000 sessions. `--idle 10000`,
+ * `--streaming 25,50,100,200`, `--quick`.
  */
 import { existsSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";

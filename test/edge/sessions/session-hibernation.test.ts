@@ -1,6 +1,6 @@
 /** An object with nothing to do is put out of memory by workerd itself: nothing here asks for it. */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openPathsOf } from "../../bench/process-cost.ts";
 import { SessionClient } from "../../support/session-client.ts";
 import { type RestartableGateway, startSessionGateway } from "../../support/session-gateway.ts";
 import { eventually } from "../../support/session-wait.ts";
@@ -17,17 +17,8 @@ afterAll(() => gateway?.stop());
 
 /** Databases of sessions that workerd has open: those of objects in memory. */
 function sessionsInMemory(): number {
-  const opened = readdirSync("/proc").flatMap((pid) => {
-    try {
-      const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-      if (Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[2]) !== gateway.pid) return [];
-      return readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
-    } catch {
-      // No process, or one that has ended meanwhile.
-      return [];
-    }
-  });
-  return opened.filter((path) => /\/SessionObject\/[0-9a-f]{64}\.sqlite$/.test(path)).length;
+  return openPathsOf(gateway.pid).filter((path) => /\/SessionObject\/[0-9a-f]{64}\.sqlite$/.test(path))
+    .length;
 }
 
 async function ask(client: SessionClient, messageId: string): Promise<void> {
