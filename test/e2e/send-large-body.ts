@@ -3,6 +3,9 @@ import { request } from "node:http";
 import type { Gateway } from "../support/gateway.ts";
 
 const PIECE = Buffer.alloc(64 * 1_024, "words ");
+/** Between two pieces, in which the socket is looked at. */
+const PAUSE_MS = 1;
+const ATTEMPTS_MAX = 5;
 
 /** A body to send. */
 export interface Sending {
@@ -16,12 +19,33 @@ export interface Sending {
   readonly head?: string;
 }
 
-/** Sends until it is answered or all is sent; what was answered, and how much had been sent by then. */
-export function sendLargeBody(
+/** What was answered, and how much had been sent by then. */
+export interface Refusal {
+  readonly status: number;
+  readonly reason: string;
+  readonly sentBytes: number;
+}
+
+/**
+ * Sends until it is answered or all is sent. The gateway answers and closes; when it does so in the middle of a write,
+ * Node gives the write's failure and throws the answer away, so it is sent again then.
+ */
+export async function sendLargeBody(gateway: Gateway, sending: Sending): Promise<Refusal> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await sendOnce(gateway, sending);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (attempt === ATTEMPTS_MAX || (code !== "EPIPE" && code !== "ECONNRESET")) throw error;
+    }
+  }
+}
+
+function sendOnce(
   gateway: Gateway,
   { method, path, contentType, bytes, announced, head = "" }: Sending,
-) {
-  return new Promise<{ status: number; reason: string; sentBytes: number }>((resolve, reject) => {
+): Promise<Refusal> {
+  return new Promise((resolve, reject) => {
     let sentBytes = 0;
     let isAnswered = false;
     const sending = request(`${gateway.url}${path}`, {
@@ -48,12 +72,11 @@ export function sendLargeBody(
       if (!isAnswered) reject(error);
     });
     const pump = () => {
-      while (!isAnswered && sentBytes < bytes) {
-        const piece = PIECE.subarray(0, Math.min(PIECE.length, bytes - sentBytes));
-        sentBytes += piece.length;
-        if (!sending.write(piece)) return void sending.once("drain", pump);
-      }
-      if (!isAnswered) sending.end();
+      if (isAnswered) return;
+      if (sentBytes === bytes) return void sending.end();
+      const piece = PIECE.subarray(0, Math.min(PIECE.length, bytes - sentBytes));
+      sentBytes += piece.length;
+      sending.write(piece, () => setTimeout(pump, PAUSE_MS));
     };
     if (head !== "") {
       sending.write(head);
