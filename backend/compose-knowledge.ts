@@ -63,7 +63,7 @@ export function composeKnowledge(
   logger: Logger,
   { awaitMs }: { awaitMs?: number } = {},
 ) {
-  const { index, close: closeIndex } = createIndex(config, database, logger);
+  const { index, close: closeIndex, keep: keepIndex } = createIndex(config, database, logger);
   const queue = new SqlIngestionQueue(database);
   const revisions = new SqlCollectionRevisions(database);
   const parts = composeIngestion(config, database, { wake: () => runner.wake(), awaitMs });
@@ -92,6 +92,7 @@ export function composeKnowledge(
       logger.warn({ err: error }, "the semantic cache: the embedding model does not answer"),
   });
   const stopping = new AbortController();
+  let keeping: Promise<void> | undefined;
   return {
     index,
     search,
@@ -99,15 +100,17 @@ export function composeKnowledge(
     embedQuestion,
     runner,
     ingestion: parts.ingestion,
-    /** Begins with the work that waits, and brings the project's documents up to date in the background. */
+    /** Begins with the work that waits; brings the project's documents up to date, and keeps the index in order. */
     start() {
       runner.start();
+      keeping = keepIndex?.(stopping.signal);
       void syncUntilDone(parts.ingestion, logger, stopping.signal);
     },
     /** Gives back the steps under way. */
     async stop() {
       stopping.abort();
       await runner.stop();
+      await keeping;
       await parts.reader.close();
       await closeIndex();
     },
@@ -118,13 +121,23 @@ function createIndex(
   { MILVUS_ADDRESS: address, MILVUS_TOKEN: token }: IndexConfig,
   database: SqlDatabase,
   logger: Logger,
-): { index: VectorIndex; close(): Promise<void> } {
+): { index: VectorIndex; close(): Promise<void>; keep?(signal: AbortSignal): Promise<void> } {
   if (address !== undefined) {
     const connection = new MilvusConnection({ address, token });
     return { index: new MilvusVectorIndex({ connection, now }), close: () => connection.close() };
   }
   const onMissing = (what: string, cause: unknown) => logger.warn({ err: cause }, what);
-  return { index: new PostgresVectorIndex({ database, now, onMissing }), close: async () => undefined };
+  const index = new PostgresVectorIndex({ database, now, onMissing });
+  const onFailure = (error: unknown) =>
+    logger.warn(
+      { err: error },
+      "knowledge: a graph could not be built; its collection is searched without it",
+    );
+  return {
+    index,
+    keep: async (signal) => index.graphs?.keep(onFailure, signal),
+    close: async () => undefined,
+  };
 }
 
 /** The agent `guide` answers from what it had, until this is done. */

@@ -14,6 +14,11 @@ export interface WeighedTerm {
 /** Terms that are combined, the rarest; what the others add to a score changes little. 92 clauses at most. */
 const COMBINED_TERMS_MAX = 8;
 const CLAUSE_TERMS_MAX = 3;
+/**
+ * Every clause has one of the rarest terms, as many as this many chunks have: those are what an index looks through.
+ * Chunks that have none of them are hardly ever among the best.
+ */
+const LOOKED_THROUGH_MAX = 20_000;
 
 interface Clause {
   readonly members: readonly WeighedTerm[];
@@ -31,10 +36,12 @@ export function likelyClauses(
 ): string[][] {
   if (chunks <= wanted) return terms.map(({ term }) => [term]);
   const rarest = terms.toSorted((a, b) => a.share - b.share);
+  const required = rarestOf(rarest, LOOKED_THROUGH_MAX / chunks);
   const clauses: Clause[] = [
     ...subsetsOf(rarest.slice(0, COMBINED_TERMS_MAX)),
     ...rarest.slice(COMBINED_TERMS_MAX).map((term) => [term]),
   ]
+    .filter((members) => members.some((term) => required.has(term)))
     .map((members) => ({ members, met: members.reduce((met, { share }) => met * share, chunks) }))
     .toSorted((a, b) => a.met - b.met);
   let chosen: Clause[] = [];
@@ -45,6 +52,16 @@ export function likelyClauses(
     chosen = next;
   }
   return chosen.map(({ members }) => members.map(({ term }) => term));
+}
+
+/** The first one, and those after it that do not take the sum of their shares over a limit. */
+function rarestOf(rarest: readonly WeighedTerm[], shareMax: number): Set<WeighedTerm> {
+  let sum = 0;
+  const within = rarest.findIndex(({ share }, at) => {
+    sum += share;
+    return at > 0 && sum > shareMax;
+  });
+  return new Set(within < 0 ? rarest : rarest.slice(0, within));
 }
 
 function isWithin(clause: Clause, other: Clause): boolean {

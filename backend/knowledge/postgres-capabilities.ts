@@ -1,9 +1,10 @@
 /**
  * What a PostgreSQL offers for search, found out by trying, and what the table `knowledge_chunks` needs for it:
- * the column and the indexes that a migration cannot have, because not every database can.
+ * the column, the indexes and the table that a migration cannot have, because not every database can.
  */
 import { ParleyError } from "../../core/errors/parley-error.ts";
 import type { SqlDatabase } from "../stores/sql-database.ts";
+import { HAS_WORDS, PREPARE_WORDS } from "./postgres-words.ts";
 
 /** How a database searches. */
 export interface PostgresCapabilities {
@@ -16,6 +17,17 @@ export interface PostgresCapabilities {
 /** Any number that nothing else in the database locks. */
 const LOCK_KEY = 5_064_770_916;
 const BEGIN = `SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(${LOCK_KEY});`;
+
+/**
+ * What is there already. ALTER TABLE waits for all who use the table, and has those who come wait for it, even when it
+ * changes nothing; beside an index that is being built, it would be a deadlock.
+ */
+const FIND_PREPARED = `
+  SELECT EXISTS (
+    SELECT FROM pg_attribute WHERE attrelid = 'knowledge_chunks'::regclass AND attname = 'embedding') AS vectors,
+  EXISTS (
+    SELECT FROM pg_index WHERE indexrelid = to_regclass('knowledge_chunks_bm25')) AS bm25,
+  ${HAS_WORDS}`;
 
 /**
  * MAIN keeps the vector in the row, where an exact search reads it at once, and moves the texts out instead.
@@ -33,11 +45,9 @@ const PREPARE_BM25 = `
   CREATE INDEX IF NOT EXISTS knowledge_chunks_bm25 ON knowledge_chunks
     USING bm25 (terms) WITH (text_config = 'simple');`;
 
-const PREPARE_TSVECTOR = `
-  ${BEGIN}
-  ALTER TABLE knowledge_chunks
-    ADD COLUMN IF NOT EXISTS words tsvector GENERATED ALWAYS AS (to_tsvector('simple', terms)) STORED;
-  CREATE INDEX IF NOT EXISTS knowledge_chunks_words ON knowledge_chunks USING gin (words);`;
+const NO_VECTORS =
+  "this PostgreSQL has no pgvector that may be used: knowledge is searched by words alone. Install pgvector " +
+  "0.8 or later (CREATE EXTENSION vector) and start again, or set MILVUS_ADDRESS";
 
 /**
  * Prepares the table as well as the database can. Idempotent, and safe when several backends do it at once.
@@ -49,15 +59,16 @@ export async function prepareCapabilities(
   database: SqlDatabase,
   onMissing: (what: string, cause: unknown) => void,
 ): Promise<PostgresCapabilities> {
-  const vectors = await attempt(database, PREPARE_VECTORS, (cause) =>
-    onMissing(
-      "this PostgreSQL has no pgvector that may be used: knowledge is searched by words alone. Install pgvector " +
-        "0.8 or later (CREATE EXTENSION vector) and start again, or set MILVUS_ADDRESS",
-      cause,
-    ),
+  const [ready] = await database.query<{ vectors: boolean; bm25: boolean; words: boolean }>(
+    FIND_PREPARED,
+    [],
   );
-  if (await attempt(database, PREPARE_BM25, () => undefined)) return { vectors, lexical: "bm25" };
-  await database.runScript(PREPARE_TSVECTOR);
+  const onRefused = (cause: unknown) => onMissing(NO_VECTORS, cause);
+  const vectors = ready?.vectors || (await attempt(database, PREPARE_VECTORS, onRefused));
+  if (ready?.bm25 || (await attempt(database, PREPARE_BM25, () => undefined))) {
+    return { vectors, lexical: "bm25" };
+  }
+  if (!ready?.words) await database.runScript(`${BEGIN} ${PREPARE_WORDS}`);
   return { vectors, lexical: "tsvector" };
 }
 

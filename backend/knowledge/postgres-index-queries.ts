@@ -7,6 +7,7 @@ import type { Chunk } from "./chunk.ts";
 import type { PostgresCapabilities } from "./postgres-capabilities.ts";
 import { filterSql, SqlParameters } from "./postgres-filter.ts";
 import { rankByExtension, rankByTextSearch, type TextSearchOptions } from "./postgres-lexical.ts";
+import { wordsScopeSql } from "./postgres-words.ts";
 import type { IndexQuery, IndexScope } from "./vector-index.ts";
 
 /** A statement with its parameters. */
@@ -21,8 +22,11 @@ export interface RankedRow extends Chunk {
   readonly score: number;
 }
 
-/** Of the HNSW graph, how many nodes are looked at: recall 0.97 and more on 100,000 chunks of 384 numbers. */
-const HNSW_EF_SEARCH = 120;
+/** How all vectors of a scope are compared: one by one, or along the graph of the scope or of the dimension. */
+export type DenseWay = "exact" | "scope" | "dimension";
+
+/** Of the HNSW graph, how many nodes are looked at: twice the candidates of a search. */
+const HNSW_EF_SEARCH = 80;
 /** Nodes that a filtered search may pass by before it gives up: 10 ms at most. */
 const HNSW_SCAN_TUPLES_MAX = 40_000;
 
@@ -96,53 +100,81 @@ export class PostgresIndexQueries {
     return { text, params: params.values };
   }
 
-  /**
-   * The candidates by meaning, with rank and score; see {@link VectorIndex.search}. Undefined without vectors.
-   *
-   * @param exact whether all vectors of the scope are read, instead of the graph
-   */
-  dense(query: IndexQuery, exact: boolean): Statement | undefined {
-    const { embedding, limit } = query;
+  /** The candidates by meaning, with rank and score; see {@link VectorIndex.search}. Undefined without vectors. */
+  dense(query: IndexQuery, way: DenseWay): Statement | undefined {
+    const { embedding } = query;
     if (!embedding || !this.#capabilities.vectors) return undefined;
-    return ranked(query, (where, params) => {
-      const type = `vector(${embedding.length})`;
-      const distance = `(k.embedding::${type}) <=> ${params.add(vectorText(embedding))}::${type}`;
-      const dimension = `vector_dims(k.embedding) = ${embedding.length}`;
-      // Adding zero hides the order from the index: the rows of a small scope are read and sorted.
-      const nearest = exact
-        ? `SELECT chunk_id, ${distance} AS distance FROM knowledge_chunks k
-            WHERE ${where} AND ${dimension} ORDER BY (${distance}) + 0 LIMIT ${limit}`
-        : `SELECT chunk_id, ${distance} AS distance FROM knowledge_chunks k
-            WHERE ${where} AND ${dimension} AND ${HNSW_SETTINGS} ORDER BY ${distance} LIMIT ${limit}`;
-      return `SELECT chunk_id, 1 - distance AS score FROM (${nearest}) nearest`;
-    });
+    return way === "exact" ? nearestOfAll(query, embedding) : nearestByGraph(query, embedding, way);
   }
 
   /** The candidates by words, ranked by pg_textsearch. */
   lexicalByExtension(query: IndexQuery, terms: readonly string[]): Statement {
-    return ranked(query, (where, params) => rankByExtension(params.add(terms.join(" ")), where, query.limit));
+    return ranked(query, (params) => {
+      const where = whereSql(query, params);
+      return rankByExtension(params.add(terms.join(" ")), where, query.limit);
+    });
   }
 
   /** The candidates by words, ranked over `tsvector`. */
   lexicalByTextSearch(query: IndexQuery, found: Pick<TextSearchOptions, "terms" | "clauses">): Statement {
-    return ranked(query, (where, params) =>
-      rankByTextSearch({ ...found, where, limit: query.limit }, params),
-    );
+    return ranked(query, (params) => {
+      const { scope, filter, limit } = query;
+      const where = `${wordsScopeSql(scope, params)}${filterSql(filter, params)}`;
+      return rankByTextSearch({ ...found, where, isFiltered: (filter ?? []).length > 0, limit }, params);
+    });
   }
 }
 
-/** Chunks with their rank and score, from what selects chunk_id and score. */
-function ranked(
-  { scope, filter }: IndexQuery,
-  select: (where: string, params: SqlParameters) => string,
-): Statement {
+function nearestOfAll(query: IndexQuery, embedding: Float32Array): Statement {
+  return ranked(query, (params) => {
+    const where = whereSql(query, params);
+    const distance = distanceSql(embedding, params);
+    // Adding zero hides the order from the graphs.
+    return `SELECT chunk_id, 1 - distance AS score FROM (
+      SELECT chunk_id, ${distance("vector")} AS distance FROM knowledge_chunks k
+       WHERE ${where} AND vector_dims(k.embedding) = ${embedding.length}
+       ORDER BY (${distance("vector")}) + 0 LIMIT ${query.limit}) nearest`;
+  });
+}
+
+/** What the graph leads to is a row already, and need not be fetched again by its id. */
+function nearestByGraph(query: IndexQuery, embedding: Float32Array, way: "scope" | "dimension"): Statement {
   const params = new SqlParameters();
-  const scoped = scopeSql(scope, params);
+  const { limit } = query;
+  const where = whereSql(query, params);
+  const distance = distanceSql(embedding, params);
+  // The graph of a scope has the numbers in half precision: more are fetched, and compared in full.
+  const [type, fetched] = way === "scope" ? (["halfvec", 2 * limit] as const) : (["vector", limit] as const);
   const text = `
-    WITH found AS MATERIALIZED (${select(`${scoped}${filterSql(filter, params)}`, params)})
-    SELECT ${COLUMNS}, found.score, (row_number() OVER (ORDER BY found.score DESC, chunk_id))::int AS rank
-      FROM found JOIN knowledge_chunks k USING (chunk_id) WHERE ${scoped}`;
+    SELECT ${COLUMNS}, score, (row_number() OVER (ORDER BY score DESC, chunk_id))::int AS rank FROM (
+      SELECT k.*, 1 - (${distance("vector")}) AS score FROM (
+        SELECT k.* FROM knowledge_chunks k
+         WHERE ${where} AND vector_dims(k.embedding) = ${embedding.length} AND ${HNSW_SETTINGS}
+         ORDER BY ${distance(type)} LIMIT ${fetched}
+      ) k ORDER BY score DESC LIMIT ${limit}
+    ) k`;
   return { text, params: params.values };
+}
+
+/** The cosine distance of `k.embedding`, reckoned in a type of pgvector. */
+function distanceSql(embedding: Float32Array, params: SqlParameters) {
+  const [dimension, asked] = [embedding.length, params.add(vectorText(embedding))];
+  return (type: "vector" | "halfvec") =>
+    `(k.embedding::${type}(${dimension})) <=> ${asked}::vector(${dimension})::${type}(${dimension})`;
+}
+
+/** Chunks with their rank and score, from what selects chunk_id and score. */
+function ranked({ scope }: IndexQuery, select: (params: SqlParameters) => string): Statement {
+  const params = new SqlParameters();
+  const text = `
+    WITH found AS MATERIALIZED (${select(params)})
+    SELECT ${COLUMNS}, found.score, (row_number() OVER (ORDER BY found.score DESC, chunk_id))::int AS rank
+      FROM found JOIN knowledge_chunks k USING (chunk_id) WHERE ${scopeSql(scope, params)}`;
+  return { text, params: params.values };
+}
+
+function whereSql({ scope, filter }: IndexQuery, params: SqlParameters): string {
+  return `${scopeSql(scope, params)}${filterSql(filter, params)}`;
 }
 
 /** The condition that keeps every statement in its scope. */

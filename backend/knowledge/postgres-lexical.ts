@@ -7,7 +7,7 @@ import type { SqlParameters } from "./postgres-filter.ts";
 /** Term frequency saturation and length normalisation (Robertson & Zaragoza 2009, section 3.4). */
 const K1 = 1.2;
 const B = 0.75;
-/** Chunks that are read and scored, 10 µs each: a bound for when there are more of them than was estimated. */
+/** Chunks that are read and scored, 5 µs each: a bound for when there are more of them than was estimated. */
 const SCORED_MAX = 2_000;
 /**
  * `ts_rank` of one lexeme that stands n times in a text, with all weights 1, is (1 + 1/4 + … + 1/n²) / 1.644934…, the
@@ -40,25 +40,37 @@ export interface TextSearchTerm {
   readonly idf: number;
 }
 
+/** LIMIT, so that it is looked up for the chunks that were found, whatever the planner thinks of joining two tables. */
+const METADATA = `
+  SELECT metadata FROM knowledge_chunks c
+   WHERE c.tenant_id = k.tenant_id AND c.collection = k.collection AND c.generation = k.generation
+     AND c.chunk_id = k.chunk_id LIMIT 1`;
+
 /** What {@link rankByTextSearch} needs. */
 export interface TextSearchOptions {
   readonly terms: readonly TextSearchTerm[];
   /** The chunks to score: those that meet one of these, each a list of tsqueries. */
   readonly clauses: readonly (readonly string[])[];
+  /** Of the scope, as `k`, and of the chunk's metadata. */
   readonly where: string;
+  /** Whether `where` speaks of the metadata, which is not where the words are. */
+  readonly isFiltered: boolean;
   readonly limit: number;
 }
 
 /**
- * Okapi BM25 over the column `words`, of the chunks that meet a clause; their average length stands for that of all.
- * The number of different words stands for a chunk's length. `words || ''` is a copy outside of the table: without
- * it, each term would fetch the words and unpack them anew.
+ * Okapi BM25 over the table `knowledge_words`, of the chunks that meet a clause; their average length stands for that
+ * of all. The number of different words stands for a chunk's length. `words || ''` is a copy outside of the table:
+ * without it, each term would fetch and unpack anew those words that are too many for their row.
  */
 export function rankByTextSearch(
-  { terms, clauses, where, limit }: TextSearchOptions,
+  { terms, clauses, where, isFiltered, limit }: TextSearchOptions,
   params: SqlParameters,
 ): string {
   const wanted = params.add(clauses.map((queries) => `(${queries.join(" & ")})`).join(" | "));
+  const chunks = isFiltered
+    ? `knowledge_words k CROSS JOIN LATERAL (${METADATA}) chunk`
+    : "knowledge_words k";
   const scores = terms.map(({ query, idf }) => {
     const rank = `least(ts_rank(${ONE_WEIGHT}, words, ${params.add(query)}::tsquery), ${TS_RANK_MAX})`;
     const frequency = `round(1 / (${TS_RANK_SCALE}::float8 * (1 - ${rank})) - 0.5)`;
@@ -66,7 +78,7 @@ export function rankByTextSearch(
   });
   return `
     WITH hit AS MATERIALIZED (
-      SELECT chunk_id, words || '' AS words FROM knowledge_chunks k
+      SELECT chunk_id, words || '' AS words FROM ${chunks}
        WHERE ${where} AND words @@ ${wanted}::tsquery LIMIT ${SCORED_MAX}
     ), normed AS (
       SELECT chunk_id, words, ${K1} * (${1 - B} + ${B} * length(words) / avg(length(words)) OVER ())::float8 AS norm FROM hit

@@ -1,19 +1,26 @@
 /**
- * How common terms are in a scope of PostgreSQL's text search, which keeps no such count: rare ones are counted,
- * common ones estimated from a sample, and both believed for a while.
+ * How common terms are in a scope of PostgreSQL's text search, which keeps no such count: common ones are estimated
+ * from a sample, the others counted, and both believed for a while.
  */
 import { LruMap } from "../../core/directory/lru-map.ts";
 import type { SqlDatabase } from "../stores/sql-database.ts";
 import { SqlParameters } from "./postgres-filter.ts";
 import { scopeSql } from "./postgres-index-queries.ts";
+import { scopeMark, wordsScopeSql } from "./postgres-words.ts";
 import type { IndexScope } from "./vector-index.ts";
 
 /** Chunks of the sample. Their ids are hashes, so those of the smallest ids are as good as any. */
-const SAMPLE_CHUNKS = 400;
-/** A term that so many of the sample have is not counted: the sample tells, to a third or so. */
-const SAMPLED_MIN = 5;
+const SAMPLE_CHUNKS = 1_000;
+/** A term that so many of the sample have is not counted, which takes a page each: the sample tells, to a half. */
+const SAMPLED_MIN = 4;
+/** Terms of a sample that are kept, the commonest. */
+const SAMPLED_TERMS_MAX = 4_000;
+/** Scopes whose sample is remembered: 300 KB each. */
+const SAMPLES_MAX = 50;
 /** Chunks of one of the other terms that are counted. */
-const COUNTED_MAX = 2_000;
+const COUNTED_MAX = 1_000;
+/** By so much may a scope have grown or shrunk since its sample was taken. */
+const SAMPLE_GROWTH_MAX = 2;
 /** How long a number is believed. That of a scope which has since changed ranks a little worse, and hides nothing. */
 const FRESH_MS = 600_000;
 /** Terms of scopes that are remembered: 150 bytes each. */
@@ -27,20 +34,20 @@ export interface TermFrequency {
   readonly chunks: number;
 }
 
-interface CountRow {
-  readonly term: string;
-  readonly query: string;
-  /** Of the sample. */
-  readonly sampled: number;
-  /** Of the scope; null for what is estimated by the sample. */
-  readonly counted: number | null;
+interface Sample {
+  /** Of each common term, the share of chunks that have it. */
+  readonly shares: ReadonlyMap<string, number>;
+  /** Of the scope, when the sample was taken. */
+  readonly chunks: number;
+  readonly atMs: number;
 }
 
 /** Counts terms, and remembers. */
 export class PostgresTermFrequencies {
   readonly #database: Pick<SqlDatabase, "query">;
   readonly #now: () => number;
-  readonly #known = new LruMap<TermFrequency & { atMs: number }>(TERMS_MAX);
+  readonly #counted = new LruMap<TermFrequency & { atMs: number }>(TERMS_MAX);
+  readonly #samples = new LruMap<Sample>(SAMPLES_MAX);
 
   /** @param now milliseconds that only grow */
   constructor(database: Pick<SqlDatabase, "query">, now: () => number) {
@@ -59,35 +66,74 @@ export class PostgresTermFrequencies {
     chunks: number,
     signal: AbortSignal,
   ): Promise<TermFrequency[]> {
+    const shares = await this.#sample(scope, chunks, signal);
+    const keyOf = (term: string) => `${scopeKey(scope)}${term}`;
+    const rare = terms.filter((term) => !shares.has(term));
     const nowMs = this.#now();
-    const keyOf = (term: string) =>
-      JSON.stringify([scope.tenantId, scope.collection, scope.generation, term]);
-    const isFresh = (term: string) => nowMs - (this.#known.get(keyOf(term))?.atMs ?? -FRESH_MS) < FRESH_MS;
-    const unknown = terms.filter((term) => !isFresh(term));
+    const isFresh = (term: string) => nowMs - (this.#counted.get(keyOf(term))?.atMs ?? -FRESH_MS) < FRESH_MS;
+    const unknown = rare.filter((term) => !isFresh(term));
     if (unknown.length > 0) {
-      for (const { term, query, counted, sampled } of await this.#count(scope, unknown, signal)) {
-        const having = counted ?? (sampled / Math.min(chunks, SAMPLE_CHUNKS)) * chunks;
-        this.#known.set(keyOf(term), { query, chunks: Math.max(1, having), atMs: nowMs });
+      for (const { term, query, counted } of await this.#count(scope, unknown, signal)) {
+        this.#counted.set(keyOf(term), { query, chunks: Math.max(1, counted), atMs: nowMs });
       }
     }
-    return terms.flatMap((term) => this.#known.get(keyOf(term)) ?? []).filter(({ query }) => query !== "");
+    return terms
+      .flatMap((term): TermFrequency[] => {
+        const share = shares.get(term);
+        if (share !== undefined)
+          return [{ query: lexemeQuery(`${scopeMark(scope)}${term}`), chunks: Math.max(1, share * chunks) }];
+        return [this.#counted.get(keyOf(term)) ?? []].flat();
+      })
+      .filter(({ query }) => query !== "");
   }
 
-  #count(scope: IndexScope, terms: readonly string[], signal: AbortSignal): Promise<CountRow[]> {
+  /** That of a large scope takes 50 ms. */
+  async #sample(
+    scope: IndexScope,
+    chunks: number,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, number>> {
+    const key = scopeKey(scope);
+    const known = this.#samples.get(key);
+    const nowMs = this.#now();
+    if (known && nowMs - known.atMs < FRESH_MS && isAlike(known.chunks, chunks)) return known.shares;
     const params = new SqlParameters();
-    const where = scopeSql(scope, params);
     const text = `
       WITH sample AS MATERIALIZED (
-        SELECT words || '' AS words FROM knowledge_chunks k WHERE ${where} ORDER BY chunk_id LIMIT ${SAMPLE_CHUNKS}
-      ), sampled AS MATERIALIZED (
-        SELECT term, query, (SELECT count(*) FROM sample WHERE words @@ query)::int AS sampled
-          FROM unnest(${params.add(terms)}::text[]) term CROSS JOIN LATERAL plainto_tsquery('simple', term) query
+        SELECT words FROM knowledge_words k WHERE ${scopeSql(scope, params)} ORDER BY chunk_id LIMIT ${SAMPLE_CHUNKS}
       )
-      SELECT term, query::text AS query, sampled, CASE WHEN sampled < ${SAMPLED_MIN} THEN (
-          SELECT count(*) FROM (
-            SELECT FROM knowledge_chunks k WHERE ${where} AND words @@ query LIMIT ${COUNTED_MAX}) hit)::int
-        END AS counted
-        FROM sampled`;
-    return this.#database.query<CountRow>(text, params.values, signal);
+      SELECT lexeme, count(*)::float8 / (SELECT count(*) FROM sample) AS share
+        FROM sample, unnest(words)
+       GROUP BY lexeme HAVING count(*) >= ${SAMPLED_MIN} ORDER BY share DESC LIMIT ${SAMPLED_TERMS_MAX}`;
+    const rows = await this.#database.query<{ lexeme: string; share: number }>(text, params.values, signal);
+    const markLength = scopeMark(scope).length;
+    const shares = new Map(rows.map(({ lexeme, share }) => [lexeme.slice(markLength), share]));
+    this.#samples.set(key, { shares, chunks, atMs: nowMs });
+    return shares;
   }
+
+  #count(scope: IndexScope, terms: readonly string[], signal: AbortSignal) {
+    const params = new SqlParameters();
+    const [mark, asked] = [params.add(scopeMark(scope)), params.add(terms)];
+    const text = `
+      SELECT term, query::text AS query, (SELECT count(*) FROM (
+          SELECT FROM knowledge_words k
+           WHERE ${wordsScopeSql(scope, params)} AND words @@ query LIMIT ${COUNTED_MAX}) hit)::int AS counted
+        FROM unnest(${asked}::text[]) term CROSS JOIN LATERAL plainto_tsquery('simple', ${mark} || term) query`;
+    type Row = { readonly term: string; readonly query: string; readonly counted: number };
+    return this.#database.query<Row>(text, params.values, signal);
+  }
+}
+
+function scopeKey({ tenantId, collection, generation }: IndexScope): string {
+  return JSON.stringify([tenantId, collection, generation]);
+}
+
+function isAlike(a: number, b: number): boolean {
+  return Math.max(a, b) <= SAMPLE_GROWTH_MAX * Math.min(a, b);
+}
+
+/** The lexeme itself, quoted as a tsquery wants it. */
+function lexemeQuery(lexeme: string): string {
+  return `'${lexeme.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`;
 }

@@ -10,8 +10,8 @@ import { type PostgresIndexQueries, type RankedRow, scopeSql } from "./postgres-
 import { PostgresTermFrequencies } from "./postgres-term-frequencies.ts";
 import type { IndexQuery, IndexScope } from "./vector-index.ts";
 
-/** Chunks that are scored for each one asked for, about: 10 ms for 40. */
-const SCORED_PER_RESULT = 10;
+/** Chunks that are scored for each one asked for, about: 0.99 of the ten best are among 40 found so. */
+const SCORED_PER_RESULT = 5;
 /** How many more of them are looked for under a filter, of which nobody knows how many it leaves. */
 const FILTERED_FACTOR = 5;
 /** How long the number of chunks of a large scope is believed. Counting 100,000 takes 15 ms. */

@@ -15,18 +15,23 @@ import {
   prepareDimensionSql,
 } from "./postgres-capabilities.ts";
 import { SqlParameters } from "./postgres-filter.ts";
-import { PostgresIndexQueries, type RankedRow, scopeSql, vectorText } from "./postgres-index-queries.ts";
+import { EXACT_CHUNKS_MAX, hasGraphSql, PostgresGraphs } from "./postgres-graphs.ts";
+import {
+  type DenseWay,
+  PostgresIndexQueries,
+  type RankedRow,
+  scopeSql,
+  vectorText,
+} from "./postgres-index-queries.ts";
 import { PostgresTextSearch } from "./postgres-text-search.ts";
 import type { Candidate, IndexQuery, IndexScope, VectorIndex } from "./vector-index.ts";
 
 /** Rows of one statement: on PGlite, where nobody else gets a turn meanwhile, 150 ms. A document of no more goes in one piece. */
 const BATCH_ROWS = 64;
-/** Up to here reading every vector of the scope is as fast as the graph, and exact: 15 ms in PGlite. */
-const EXACT_CHUNKS_MAX = 10_000;
-/** How long a scope's size is believed; it only decides how it is searched, and weighs words. */
-const SIZE_FRESH_MS = 30_000;
-/** Scopes whose size is remembered: 100 bytes each. */
-const SIZES_MAX = 10_000;
+/** How long the state of a scope is believed; it only decides how it is searched, and weighs words. */
+const STATE_FRESH_MS = 30_000;
+/** Scopes whose state is remembered: 100 bytes each. */
+const STATES_MAX = 10_000;
 
 /** What the index works with. */
 export interface PostgresVectorIndexOptions {
@@ -37,15 +42,25 @@ export interface PostgresVectorIndexOptions {
   readonly onMissing: (what: string, cause: unknown) => void;
 }
 
+interface ScopeState {
+  /** How many the scope holds, or held a short while ago; counted up to one more than an exact search reads. */
+  readonly chunks: number;
+  readonly hasGraph: boolean;
+  readonly atMs: number;
+}
+
 /** {@link VectorIndex} in PostgreSQL. */
 export class PostgresVectorIndex implements VectorIndex {
+  /** Undefined where there is one connection only: everybody would wait for a graph that is built. */
+  readonly graphs: PostgresGraphs | undefined;
   readonly #options: PostgresVectorIndexOptions;
-  readonly #sizes = new LruMap<{ chunks: number; atMs: number }>(SIZES_MAX);
+  readonly #states = new LruMap<ScopeState>(STATES_MAX);
   readonly #textSearch: PostgresTextSearch;
   #opening: Promise<{ queries: PostgresIndexQueries; capabilities: PostgresCapabilities }> | undefined;
 
   constructor(options: PostgresVectorIndexOptions) {
     this.#options = options;
+    this.graphs = options.database.withSession && new PostgresGraphs(options);
     this.#textSearch = new PostgresTextSearch(options);
   }
 
@@ -58,7 +73,8 @@ export class PostgresVectorIndex implements VectorIndex {
     checkDimension(dimension);
     const { capabilities } = await this.#open();
     signal.throwIfAborted();
-    if (capabilities.vectors) await this.#options.database.runScript(prepareDimensionSql(dimension));
+    if (!capabilities.vectors || this.graphs) return;
+    await this.#options.database.runScript(prepareDimensionSql(dimension));
   }
 
   async replaceDocument(
@@ -69,7 +85,7 @@ export class PostgresVectorIndex implements VectorIndex {
   ): Promise<void> {
     checkChunks(documentId, chunks);
     if (chunks.length === 0) return this.deleteDocument(scope, documentId, signal);
-    const { queries } = await this.#open();
+    const { queries, capabilities } = await this.#open();
     const keep = chunks.map((chunk) => chunk.chunkId);
     for (let start = 0; start < chunks.length; start += BATCH_ROWS) {
       const batch = chunks.slice(start, start + BATCH_ROWS);
@@ -78,7 +94,8 @@ export class PostgresVectorIndex implements VectorIndex {
       const { text, params } = queries.store(scope, documentId, toRows(batch), isLast ? keep : undefined);
       await this.#options.database.query(text, params, signal);
     }
-    this.#sizes.delete(scopeKey(scope));
+    if (capabilities.vectors) this.graphs?.notice(scope);
+    this.#states.delete(scopeKey(scope));
   }
 
   async deleteDocument(scope: IndexScope, documentId: string, signal: AbortSignal): Promise<void> {
@@ -86,7 +103,7 @@ export class PostgresVectorIndex implements VectorIndex {
     const text = `DELETE FROM knowledge_chunks k
       WHERE ${scopeSql(scope, params)} AND k.document_id = ${params.add(documentId)}`;
     await this.#options.database.query(text, params.values, signal);
-    this.#sizes.delete(scopeKey(scope));
+    this.#states.delete(scopeKey(scope));
   }
 
   async dropScope(
@@ -98,6 +115,7 @@ export class PostgresVectorIndex implements VectorIndex {
     const text = `DELETE FROM knowledge_chunks WHERE ctid = ANY(ARRAY(
       SELECT ctid FROM knowledge_chunks k WHERE ${scopeSql(scope, params)} LIMIT 5000)) RETURNING 1 AS one`;
     while ((await this.#options.database.query(text, params.values, signal)).length > 0);
+    await this.graphs?.drop(scope, signal);
   }
 
   async countChunks(scope: IndexScope, signal: AbortSignal): Promise<number> {
@@ -110,10 +128,10 @@ export class PostgresVectorIndex implements VectorIndex {
   /** Both ways at once: they need a processor each, and the time of the slower one. */
   async search(query: IndexQuery, signal: AbortSignal): Promise<Candidate[]> {
     checkLimit(query);
-    const chunks = await this.#size(query.scope, signal);
+    const state = await this.#state(query.scope, signal);
     const [dense, lexical] = await Promise.all([
-      this.#dense(query, chunks, signal),
-      this.#lexical(query, chunks, signal),
+      this.#dense(query, state, signal),
+      this.#lexical(query, state.chunks, signal),
     ]);
     const candidates = new Map<string, Candidate>();
     for (const { rank, score, ...chunk } of dense) {
@@ -126,10 +144,19 @@ export class PostgresVectorIndex implements VectorIndex {
     return [...candidates.values()];
   }
 
-  async #dense(query: IndexQuery, chunks: number, signal: AbortSignal): Promise<RankedRow[]> {
-    const { queries } = await this.#open();
-    const statement = queries.dense(query, chunks <= EXACT_CHUNKS_MAX);
+  async #dense(query: IndexQuery, state: ScopeState, signal: AbortSignal): Promise<RankedRow[]> {
+    const { queries, capabilities } = await this.#open();
+    if (!capabilities.vectors) return [];
+    const statement = queries.dense(query, this.#denseWay(query.scope, state));
     return statement ? this.#options.database.query<RankedRow>(statement.text, statement.params, signal) : [];
+  }
+
+  #denseWay(scope: IndexScope, { chunks, hasGraph }: ScopeState): DenseWay {
+    if (chunks <= EXACT_CHUNKS_MAX) return "exact";
+    if (!this.graphs) return "dimension";
+    if (hasGraph) return "scope";
+    this.graphs.notice(scope);
+    return "exact";
   }
 
   async #lexical(query: IndexQuery, chunks: number, signal: AbortSignal): Promise<RankedRow[]> {
@@ -156,19 +183,20 @@ export class PostgresVectorIndex implements VectorIndex {
     return this.#opening;
   }
 
-  /** How many chunks the scope holds, or held a short while ago; counted up to one more than an exact search reads. */
-  async #size(scope: IndexScope, signal: AbortSignal): Promise<number> {
+  async #state(scope: IndexScope, signal: AbortSignal): Promise<ScopeState> {
     const key = scopeKey(scope);
-    const known = this.#sizes.get(key);
+    const known = this.#states.get(key);
     const nowMs = this.#options.now();
-    if (known && nowMs - known.atMs < SIZE_FRESH_MS) return known.chunks;
+    if (known && nowMs - known.atMs < STATE_FRESH_MS) return known;
     const params = new SqlParameters();
-    const text = `SELECT count(*)::int AS chunks FROM (
-      SELECT 1 FROM knowledge_chunks k WHERE ${scopeSql(scope, params)} LIMIT ${EXACT_CHUNKS_MAX + 1}) counted`;
-    const [row] = await this.#options.database.query<{ chunks: number }>(text, params.values, signal);
-    const chunks = row?.chunks ?? 0;
-    this.#sizes.set(key, { chunks, atMs: nowMs });
-    return chunks;
+    const text = `SELECT (SELECT count(*) FROM (
+        SELECT 1 FROM knowledge_chunks k WHERE ${scopeSql(scope, params)} LIMIT ${EXACT_CHUNKS_MAX + 1}) counted
+      )::int AS chunks, ${hasGraphSql(scope, params)} AS "hasGraph"`;
+    type Row = Pick<ScopeState, "chunks" | "hasGraph">;
+    const [row] = await this.#options.database.query<Row>(text, params.values, signal);
+    const state = { chunks: row?.chunks ?? 0, hasGraph: row?.hasGraph ?? false, atMs: nowMs };
+    this.#states.set(key, state);
+    return state;
   }
 }
 

@@ -5,7 +5,7 @@ import type { SqlClient, SqlParam } from "../../core/directory/sql-client.ts";
 import { databaseUnavailable, statementFailure } from "../../core/directory/sql-failure.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
 import { toStatementError } from "./raw-sql-executor.ts";
-import type { SqlDatabase } from "./sql-database.ts";
+import type { SqlDatabase, WithSession } from "./sql-database.ts";
 
 /** A PostgreSQL server allows 100 connections by default; several backends share them. */
 const CONNECTIONS_MAX = 10;
@@ -17,6 +17,7 @@ const STATEMENT_TIMEOUT_MS = 10_000;
 const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 2_000;
 const SCRIPT_TIMEOUT_MS = 600_000;
 const IDLE_TIMEOUT_MS = 30_000;
+const APPLICATION_NAME = "parley-backend";
 
 /** Where the database is, and who hears of trouble that belongs to no call. */
 export interface PgSqlClientOptions {
@@ -34,12 +35,19 @@ export class PgSqlClient implements SqlDatabase {
   readonly pool: pg.Pool;
   /** What a commit waits for is the server's own setting, `synchronous_commit`. */
   readonly relaxed: SqlClient = this;
+  /** Not behind PgBouncer, where a session's locks would stay with a connection that others use next. */
+  readonly withSession: WithSession | undefined;
+  readonly #options: PgSqlClientOptions;
   #closing: Promise<void> | undefined;
 
   constructor(options: PgSqlClientOptions) {
+    this.#options = options;
+    if (!isPooledAddress(options.connectionString)) {
+      this.withSession = (work, signal) => this.#withSession(work, signal);
+    }
     this.pool = new pg.Pool({
       connectionString: options.connectionString,
-      application_name: options.applicationName ?? "parley-backend",
+      application_name: options.applicationName ?? APPLICATION_NAME,
       max: CONNECTIONS_MAX,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       idleTimeoutMillis: IDLE_TIMEOUT_MS,
@@ -76,6 +84,35 @@ export class PgSqlClient implements SqlDatabase {
     }
   }
 
+  async #withSession<Result>(
+    work: (session: SqlClient) => Promise<Result>,
+    signal: AbortSignal,
+  ): Promise<Result> {
+    if (signal.aborted) throw abortFailure(signal);
+    const { connectionString, applicationName = APPLICATION_NAME, onIdleError } = this.#options;
+    const client = new pg.Client({
+      ...{ connectionString, application_name: applicationName, keepAlive: true },
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    });
+    client.on("error", onIdleError);
+    // Ending it in the middle of a statement breaks the connection off.
+    let ended: Promise<void> | undefined;
+    const end = () => {
+      ended ??= client.end().catch(() => undefined);
+      return ended;
+    };
+    signal.addEventListener("abort", end, { once: true });
+    try {
+      await abortable(client.connect(), signal);
+      return await work(new PgSession(client, signal));
+    } catch (error) {
+      throw signal.aborted ? abortFailure(signal) : toSqlFailure(error);
+    } finally {
+      signal.removeEventListener("abort", end);
+      await end();
+    }
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.pool.end();
     return this.#closing;
@@ -85,6 +122,27 @@ export class PgSqlClient implements SqlDatabase {
     if (this.pool.waitingCount >= WAITING_MAX) {
       throw databaseUnavailable(new Error(`${WAITING_MAX} statements already wait for a connection`));
     }
+  }
+}
+
+/** One connection. */
+class PgSession implements SqlClient {
+  readonly #client: pg.Client;
+  readonly #signal: AbortSignal;
+
+  constructor(client: pg.Client, signal: AbortSignal) {
+    this.#client = client;
+    this.#signal = signal;
+  }
+
+  async query<Row extends object>(
+    text: string,
+    params: readonly SqlParam[],
+    signal = this.#signal,
+  ): Promise<Row[]> {
+    const statement = singleStatement(text, params);
+    const result = await abortable(this.#client.query<Row & pg.QueryResultRow>(statement), signal);
+    return result.rows;
   }
 }
 

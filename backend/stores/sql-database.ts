@@ -14,6 +14,19 @@ export interface SqlDatabase extends SqlClient {
    * Waits as long as the statements take; meant for migrations.
    */
   runScript(sql: string): Promise<void>;
+  /**
+   * Does work on a connection of its own, whose statements may take as long as they like and are each a transaction;
+   * it is closed afterwards, and with it goes what belongs to a session, such as locks and settings. When the signal
+   * aborts, the connection is closed at once, and the server may go on with the statement. Undefined where there is
+   * one connection only, or none that is anybody's own.
+   */
+  readonly withSession?: WithSession | undefined;
   /** Waits for the statements under way and closes the connection; later calls are `unavailable`. Idempotent. */
   close(): Promise<void>;
 }
+
+/** Gives work a connection for as long as it lasts. */
+export type WithSession = <Result>(
+  work: (session: SqlClient) => Promise<Result>,
+  signal: AbortSignal,
+) => Promise<Result>;

@@ -15,10 +15,16 @@ describe("clauses of terms", () => {
 
   it("join a common term to others, so that few chunks meet them", () => {
     expect(clausesOf({ rare: 0.001, common: 0.1, everywhere: 0.5 })).toEqual(["rare"]);
-    expect(clausesOf({ a: 0.05, b: 0.05, c: 0.05 }, 800).toSorted()).toEqual(
-      ["a&b", "a&c", "b&c"].slice(0, 3),
-    );
+    expect(clausesOf({ a: 0.05, b: 0.05, c: 0.05 }, 800).toSorted()).toEqual(["a&b", "a&c", "b&c"]);
     expect(clausesOf({ a: 0.05, b: 0.05, c: 0.05 }, 100)).toEqual(["a&b&c"]);
+  });
+
+  it("have each one of the rarest terms, as many as 20,000 chunks have, and one at least", () => {
+    const shares = { a: 0.08, b: 0.11, c: 0.2, d: 0.2 };
+    const clauses = clausesOf(shares, 3_000);
+    expect(clauses).toEqual(["b&c&d", "a&b", "a&c"]);
+    expect(clausesOf({ ...shares, b: 0.13 }, 4_000).every((clause) => clause.includes("a"))).toBe(true);
+    expect(clausesOf({ a: 0.3, b: 0.4 }, 15_000)).toEqual(["a&b"]);
   });
 
   it("are one at least, however many chunks meet it", () => {

@@ -1,9 +1,13 @@
 /** The index in a real PostgreSQL: with pgvector, and in one that has no such extension. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { PostgresVectorIndex } from "../../../backend/knowledge/postgres-vector-index.ts";
+import { scopeMark } from "../../../backend/knowledge/postgres-words.ts";
+import type { IndexScope } from "../../../backend/knowledge/vector-index.ts";
 import { embedLexically } from "../../../backend/llm/builtin-embedding-model.ts";
 import { migrate, readMigrations } from "../../../backend/stores/migrate.ts";
 import { PgSqlClient } from "../../../backend/stores/pg-sql-client.ts";
+import type { SqlDatabase } from "../../../backend/stores/sql-database.ts";
+import type { SqlParam } from "../../../core/directory/sql-client.ts";
 import { seededRandom } from "../../bench/knowledge/random.ts";
 import { embeddedChunk } from "../../support/knowledge.ts";
 import { isPostgresAvailable, startPostgres, type TestPostgres } from "../../support/postgres.ts";
@@ -58,29 +62,111 @@ describe.skipIf(!requirement("pgvector").available)("PostgreSQL with pgvector as
     await database.close();
   });
 
-  it("finds in a large scope what an exact search finds, also under a filter that few chunks meet", async () => {
-    const scope = { tenantId: "acme", collection: "large", generation: 1 };
+  it("finds in a large scope what an exact search finds, before its graph is built and along it, also under a filter that few chunks meet", async () => {
+    const scope = { tenantId: "acme", collection: "large'\" \\", generation: 1 };
     await index.prepare(scope, 8, signal);
-    await opened.database.runScript(
-      `SET LOCAL statement_timeout = 0;
-       INSERT INTO knowledge_chunks (tenant_id, collection, generation, chunk_id, document_id, ordinal, title, headings,
-         text, start_offset, end_offset, content_hash, metadata, terms, embedding)
-       SELECT 'acme', 'large', 1, n::text, n::text, 0, '', '[]', '', 0, 0, '', jsonb_build_object('rare', n % 500 = 0), '',
-         ARRAY(SELECT sin(n * (d + 1)) FROM generate_series(1, 8) d)::vector
-         FROM generate_series(1, 10500) n`,
-    );
+    await insertLarge(opened.database, scope, 10_500);
     const embedding = Float32Array.from({ length: 8 }, (_, d) => Math.sin(4_242 * (d + 2)));
-    for (const filter of [undefined, [{ field: "rare", equals: true }]]) {
-      const found = await index.search({ scope, query: "", embedding, limit: 10, filter }, signal);
-      const exact = await opened.database.query<{ id: string }>(
-        `SELECT chunk_id AS id FROM knowledge_chunks
-          WHERE collection = 'large' AND (metadata @> '{"rare": true}' OR $2) ORDER BY embedding <=> $1::vector LIMIT 10`,
-        [`[${embedding.join(",")}]`, filter === undefined],
+    const expectNearest = async () => {
+      for (const filter of [undefined, [{ field: "rare", equals: true }]]) {
+        const found = await index.search({ scope, query: "", embedding, limit: 10, filter }, signal);
+        const exact = await opened.database.query<{ id: string }>(
+          `SELECT chunk_id AS id FROM knowledge_chunks
+            WHERE collection = $3 AND (metadata @> '{"rare": true}' OR $2) ORDER BY cosine_distance(embedding, $1::vector) LIMIT 10`,
+          [`[${embedding.join(",")}]`, filter === undefined, scope.collection],
+        );
+        const ids = new Set(found.map(({ chunk }) => chunk.chunkId));
+        expect(exact.filter(({ id }) => ids.has(id)).length).toBeGreaterThanOrEqual(9);
+        expect(found).toHaveLength(10);
+      }
+    };
+    await expectNearest();
+    // Found growing at the first look, from nothing, and at rest at the second.
+    expect(await index.graphs?.tend(signal)).toEqual([]);
+    expect(await index.graphs?.tend(signal)).toEqual([scope]);
+    const asked = vi.spyOn(opened.database, "query");
+    index = opened.open();
+    await expectNearest();
+    expect(await takesGraph(opened.database, asked.mock.calls)).toEqual([true, true]);
+    asked.mockRestore();
+    expect(await index.graphs?.tend(signal)).toEqual([]);
+    await index.dropScope({ ...scope, generation: undefined }, signal);
+    expect(await opened.database.query(GRAPHS, [])).toEqual([]);
+  });
+
+  it("builds anew a graph that was not finished, and none while another backend builds one", async () => {
+    const { database } = opened;
+    const scope = { tenantId: "acme", collection: "begun", generation: 3 };
+    await insertLarge(database, scope, 10_001);
+    const tendTwice = async () => {
+      const { graphs: kept } = opened.open();
+      kept?.notice(scope);
+      await kept?.tend(signal);
+      return kept?.tend(signal);
+    };
+    const locked = database.withSession?.(async (session) => {
+      await session.query("SELECT pg_advisory_lock(5064770917)", []);
+      const whileLocked = await tendTwice();
+      await expect(index.graphs?.drop({ ...scope, generation: undefined }, signal)).resolves.toBeUndefined();
+      return whileLocked;
+    }, signal);
+    expect(await locked).toEqual([]);
+    expect(await tendTwice()).toEqual([scope]);
+    expect(await tendTwice()).toEqual([]);
+    await database.query(
+      "UPDATE pg_index SET indisvalid = false FROM pg_class WHERE oid = indexrelid AND relname LIKE 'knowledge_graph%'",
+      [],
+    );
+    expect(await tendTwice()).toEqual([scope]);
+    expect(await database.query(GRAPHS, [])).toEqual([{ valid: true }]);
+    await index.dropScope(scope, signal);
+    expect(await database.query(GRAPHS, [])).toEqual([]);
+  });
+
+  it("keeps the words of a chunk for as long as the chunk, whoever writes it", async () => {
+    const { database } = opened;
+    const words = () =>
+      database.query<{ words: string }>(
+        "SELECT words::text AS words FROM knowledge_words WHERE collection = 'kept'",
+        [],
       );
-      const ids = new Set(found.map(({ chunk }) => chunk.chunkId));
-      expect(exact.filter(({ id }) => ids.has(id)).length).toBeGreaterThanOrEqual(9);
-      expect(found).toHaveLength(10);
-    }
+    const where = "collection = 'kept'";
+    const mark = scopeMark({ tenantId: "acme", collection: "kept", generation: 1 });
+    await database.query(
+      `INSERT INTO knowledge_chunks (tenant_id, collection, generation, chunk_id, document_id, ordinal, title, headings,
+         text, start_offset, end_offset, content_hash, metadata, terms)
+       VALUES ('acme', 'kept', 1, 'one', 'doc', 0, '', '[]', '', 0, 0, '', '{}', 'flour milk flour')`,
+      [],
+    );
+    expect(await words()).toEqual([{ words: "'MARKflour':1,3 'MARKmilk':2".replaceAll("MARK", mark) }]);
+    await database.query(`UPDATE knowledge_chunks SET terms = 'rye' WHERE ${where}`, []);
+    expect(await words()).toEqual([{ words: `'${mark}rye':1` }]);
+    await database.query(`DELETE FROM knowledge_chunks WHERE ${where}`, []);
+    expect(await words()).toEqual([]);
+  });
+
+  it("takes over what an older version has stored, and lets its backends go on until they are gone", async () => {
+    const { database, open, missing } = await openIndex(server);
+    await database.runScript(OLDER_VERSION);
+    let nowMs = 0;
+    const upgraded = new PostgresVectorIndex({
+      database,
+      now: () => nowMs,
+      onMissing: (what) => missing.push(what),
+    });
+    const scope = { tenantId: "acme", collection: "old", generation: 1 };
+    const ask = { scope, query: "flour", embedding: Float32Array.of(1, 0, 0), limit: 5 };
+    expect(await upgraded.search(ask, signal)).toMatchObject([{ dense: { rank: 1 }, lexical: { rank: 1 } }]);
+    await upgraded.graphs?.tend(signal);
+    await database.query("SELECT words FROM knowledge_chunks", []);
+    nowMs = 3_600_000;
+    await upgraded.graphs?.tend(signal);
+    await expect(database.query("SELECT words FROM knowledge_chunks", [])).rejects.toThrow();
+    expect(await database.query("SELECT to_regclass('knowledge_chunks_hnsw_3') IS NULL AS gone", [])).toEqual(
+      [{ gone: true }],
+    );
+    expect(await open().search(ask, signal)).toHaveLength(1);
+    await database.close();
   });
 
   it("ranks the words of a large scope as BM25 over all of its chunks does", async () => {
@@ -156,6 +242,46 @@ describe.skipIf(!isPostgresAvailable())("PostgreSQL without pgvector as index", 
     expect(opened.missing).toEqual([expect.stringContaining("Install pgvector")]);
   });
 });
+
+/** What the version before knowledge_words made, with a chunk. */
+const OLDER_VERSION = `
+  CREATE EXTENSION vector;
+  ALTER TABLE knowledge_chunks ADD COLUMN embedding vector;
+  ALTER TABLE knowledge_chunks ADD COLUMN words tsvector GENERATED ALWAYS AS (to_tsvector('simple', terms)) STORED;
+  CREATE INDEX knowledge_chunks_words ON knowledge_chunks USING gin (words);
+  CREATE INDEX knowledge_chunks_hnsw_3 ON knowledge_chunks USING hnsw ((embedding::vector(3)) vector_cosine_ops)
+    WHERE vector_dims(embedding) = 3;
+  INSERT INTO knowledge_chunks (tenant_id, collection, generation, chunk_id, document_id, ordinal, title, headings,
+    text, start_offset, end_offset, content_hash, metadata, terms, embedding)
+  VALUES ('acme', 'old', 1, 'one', 'doc', 0, '', '[]', '', 0, 0, '', '{}', 'flour', '[1,0,0]');`;
+
+/** Chunks of 8 numbers, of which every 500th is rare. */
+async function insertLarge(database: SqlDatabase, scope: IndexScope, chunks: number): Promise<void> {
+  await database.query(
+    `INSERT INTO knowledge_chunks (tenant_id, collection, generation, chunk_id, document_id, ordinal, title, headings,
+       text, start_offset, end_offset, content_hash, metadata, terms, embedding)
+     SELECT $1, $2, $3::int, n::text, n::text, 0, '', '[]', '', 0, 0, '', jsonb_build_object('rare', n % 500 = 0), '',
+       ARRAY(SELECT sin(n * (d + 1)) FROM generate_series(1, 8) d)::vector
+       FROM generate_series(1, $4::int) n`,
+    [scope.tenantId, scope.collection, scope.generation, chunks],
+  );
+}
+
+/** Of each search by vectors that was asked, whether the server takes a graph for it. */
+function takesGraph(
+  database: SqlDatabase,
+  asked: readonly (readonly [string, readonly SqlParam[], ...unknown[]])[],
+) {
+  const searches = asked.filter(([text]) => text.includes("<=>"));
+  return Promise.all(
+    searches.map(async ([text, params]) =>
+      JSON.stringify(await database.query(`EXPLAIN ${text}`, params)).includes("using knowledge_graph_"),
+    ),
+  );
+}
+
+const GRAPHS = `SELECT indisvalid AS valid FROM pg_index JOIN pg_class ON oid = indexrelid
+  WHERE starts_with(relname, 'knowledge_graph_')`;
 
 /** Terms of 3,000 chunks, w0 the commonest; every tenth term is said up to five times. */
 function largeScope(random: () => number): string[] {

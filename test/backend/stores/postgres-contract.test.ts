@@ -8,6 +8,7 @@ import {
 } from "../../../backend/stores/neon-endpoint.ts";
 import { PgRawSqlExecutor } from "../../../backend/stores/pg-raw-sql-executor.ts";
 import { PgSqlClient } from "../../../backend/stores/pg-sql-client.ts";
+import type { WithSession } from "../../../backend/stores/sql-database.ts";
 import { NeonSqlClient } from "../../../edge/directory/neon-sql-client.ts";
 import { isPostgresAvailable, startPostgres, type TestPostgres } from "../../support/postgres.ts";
 import { collectionStoreContract } from "./collection-store.contract.ts";
@@ -60,6 +61,45 @@ describe.skipIf(!isPostgresAvailable())("a real PostgreSQL", () => {
   }, START_TIMEOUT_MS);
 
   describe("through node-postgres", () => {
+    const inSession: WithSession = (work, signal) => {
+      if (!database.withSession) throw new Error("there are no sessions");
+      return database.withSession(work, signal);
+    };
+
+    it("has sessions of their own, each statement a transaction, whose locks and settings go with them", async () => {
+      const { signal } = new AbortController();
+      const text =
+        "SELECT pg_try_advisory_lock(1) AS locked, current_setting('statement_timeout') AS timeout";
+      const [outer, inner] = await inSession(async (session) => {
+        const first = await session.query(text, []);
+        await session.query("CREATE TABLE apart (n int)", []);
+        await session.query("CREATE INDEX CONCURRENTLY apart_n ON apart (n)", []);
+        await session.query("DROP TABLE apart", []);
+        return [first, await inSession((other) => other.query(text, []), signal)];
+      }, signal);
+      expect(outer).toEqual([{ locked: true, timeout: "0" }]);
+      expect(inner).toEqual([{ locked: false, timeout: "0" }]);
+      await expect(inSession((session) => session.query("nonsense", []), signal)).rejects.toMatchObject({
+        code: "internal",
+      });
+      expect(await inSession((session) => session.query(text, []), signal)).toEqual(outer);
+    });
+
+    it("has none behind PgBouncer, which gives a session's connection to others", () => {
+      const pooled = connect("postgres://parley@ep-name-123456-pooler.region.aws.neon.tech/parley");
+      expect(pooled.withSession).toBeUndefined();
+    });
+
+    it("breaks a session off when the signal aborts", async () => {
+      const stopping = new AbortController();
+      const sleeping = inSession((session) => session.query("SELECT pg_sleep(60)", []), stopping.signal);
+      stopping.abort();
+      await expect(sleeping).rejects.toMatchObject({ code: "canceled" });
+      await expect(inSession(async () => 1, stopping.signal)).rejects.toMatchObject({
+        code: "canceled",
+      });
+    });
+
     migrateContract(() => [database, otherBackend]);
     describe("with the schema of this version", () => {
       beforeAll(async () => {

@@ -61,9 +61,10 @@ async function benchRetrieval({ name, index }: OpenIndex, directory: string): Pr
   console.log(`${name}, ${embeddingModel}\n\n${renderRetrieval(outcomes)}`);
 }
 
-async function benchScale({ name, index }: OpenIndex, chunks: number): Promise<void> {
+async function benchScale(opened: OpenIndex, chunks: number): Promise<void> {
+  const { name } = opened;
   const onProgress = (text: string) => process.stderr.write(`${name}: ${text}\n`);
-  const result = await measureScale(index, {
+  const result = await measureScale(opened, {
     chunks,
     searches: SEARCHES,
     concurrency: CONCURRENCY,

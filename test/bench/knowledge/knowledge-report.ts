@@ -4,7 +4,7 @@ import { pairedBootstrap } from "./metrics.ts";
 import { seededRandom } from "./random.ts";
 import { type Outcome, WAYS } from "./retrieval.ts";
 import { ndcgOfEach, reckonFigures } from "./retrieval-figures.ts";
-import type { ScaleResult } from "./scale.ts";
+import type { Latency, ScaleResult } from "./scale.ts";
 
 const RESAMPLES = 10_000;
 const SEED = 6;
@@ -30,17 +30,32 @@ export function renderRetrieval(outcomes: readonly Outcome[]): string {
   return [renderTable([headings, ...rows]), "", ...comparisons].join("\n");
 }
 
-/** How fast a large index is. */
+/** How fast a large index is, and how large. */
 export function renderScale(name: string, result: ScaleResult): string {
-  const { chunks, chunksPerSecond, dense, hybrid, recall, memory } = result;
-  const headings = [
-    ...["index", "chunks", "chunks/s in", "dense p50 ms", "p95 ms", "hybrid p50 ms", "p95 ms", "recall@10"],
-    ...["own MB", "servers MB"],
+  const { chunks, chunksPerSecond, unsettled, dense, words, hybrid, recall, memory, sizes } = result;
+  const ways: [string, Latency][] = [
+    ...(unsettled ? [["both, before the graph is built", unsettled.hybrid] as [string, Latency]] : []),
+    ["vectors", dense],
+    ["words", words],
+    ["both", hybrid],
   ];
-  const times = [dense.p50Ms, dense.p95Ms, hybrid.p50Ms, hybrid.p95Ms].map((ms) => ms.toFixed(1));
-  const megabytes = [memory?.ownMb, memory?.serversMb].map((mb) => mb?.toFixed(0) ?? "-");
-  return renderTable([
-    headings,
-    [name, String(chunks), chunksPerSecond.toFixed(0), ...times, recall.toFixed(4), ...megabytes],
-  ]);
+  const latencies = ways.map(([way, { p50Ms, p95Ms }]) => [way, p50Ms.toFixed(1), p95Ms.toFixed(1)]);
+  const megabytes = (mb: number | undefined) => mb?.toFixed(0) ?? "-";
+  return [
+    `${name}: ${chunks} chunks, stored at ${chunksPerSecond.toFixed(0)}/s, recall@10 ${recall.toFixed(4)}`,
+    ...(unsettled
+      ? [`the graph was built afterwards in ${(unsettled.settlingMs / 1_000).toFixed(0)} s`]
+      : []),
+    "",
+    renderTable([["search by", "p50 ms", "p95 ms"], ...latencies]),
+    "",
+    `memory: ${megabytes(memory?.ownMb)} MB of this process, ${megabytes(memory?.serversMb)} MB of the servers`,
+    ...(Object.keys(sizes).length > 0 ? [renderSizes(sizes)] : []),
+  ].join("\n");
+}
+
+function renderSizes(sizes: Record<string, number>): string {
+  const total = Object.values(sizes).reduce((sum, mb) => sum + mb, 0);
+  const rows = Object.entries({ ...sizes, total }).map(([what, mb]) => [what, mb.toFixed(0)]);
+  return `\n${renderTable([["on the disk", "MB"], ...rows])}`;
 }

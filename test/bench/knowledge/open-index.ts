@@ -18,8 +18,17 @@ export interface OpenIndex {
   /** What it is, for the report. */
   readonly name: string;
   readonly index: VectorIndex;
+  /** Builds what the index builds in the background when it comes to rest. Absent where there is no such thing. */
+  readonly settle?: (signal: AbortSignal) => Promise<void>;
+  /** Megabytes on the disk, by what has them. */
+  readonly sizes?: () => Promise<Record<string, number>>;
   close(): Promise<void>;
 }
+
+/** Tables and indexes of the knowledge; of a table with what it keeps apart. */
+const SIZES = `
+  SELECT relname AS name, (CASE relkind WHEN 'i' THEN pg_relation_size(oid) ELSE pg_table_size(oid) END) / 1048576.0 AS mb
+    FROM pg_class WHERE relname ~ '^knowledge_(chunks|words|graph)' AND relkind IN ('r', 'i') ORDER BY mb DESC`;
 
 const now = () => performance.now();
 
@@ -65,6 +74,14 @@ async function openPostgres(): Promise<OpenIndex> {
   return {
     name: "PostgreSQL + pgvector",
     index,
+    async settle(signal) {
+      // Growing at the first look, at rest at the second.
+      for (let look = 1; look <= 2; look++) await index.graphs?.tend(signal);
+    },
+    async sizes() {
+      const rows = await database.query<{ name: string; mb: string }>(SIZES, []);
+      return Object.fromEntries(rows.map(({ name, mb }) => [name, Number(mb)]));
+    },
     async close() {
       await database.close();
       await server.stop();

@@ -1,11 +1,13 @@
 /**
  * How fast an index is when it is large: ingestion by the product's own calls, then searches one after the other,
- * by vectors alone and by both ways, against an exact search.
+ * by vectors alone, by words alone and by both ways, against an exact search.
  */
 
 import type { IndexScope, VectorIndex } from "../../../backend/knowledge/vector-index.ts";
 import { ParleyError } from "../../../core/errors/parley-error.ts";
+import { sleep } from "../../../core/resilience/full-jitter.ts";
 import { type Memory, measureMemory } from "./memory.ts";
+import type { OpenIndex } from "./open-index.ts";
 import { DIMENSION, type Question, ScaleData } from "./scale-data.ts";
 
 /** Chunks of a document: about 25,000 words, a small book. */
@@ -15,9 +17,13 @@ const CANDIDATES = 40;
 /** Of the recall. */
 const K = 10;
 const WARM_UP_SEARCHES = 20;
+/** Before the index is settled, when each takes long. */
+const UNSETTLED_SEARCHES = 50;
 const SEED = 6;
 const SCOPE: IndexScope = { tenantId: "bench", collection: "scale", generation: 1 };
 const PROGRESS_EVERY = 10_000;
+/** After which an index has looked again at the state of a scope. */
+const SETTLED_UNSEEN_MS = 31_000;
 /** Of the first search; each waits 5 s at most. */
 const FIRST_ATTEMPTS_MAX = 60;
 
@@ -40,17 +46,24 @@ export interface Latency {
 export interface ScaleResult {
   readonly chunks: number;
   readonly chunksPerSecond: number;
+  /** Before what is built in the background is there; undefined where nothing is. */
+  readonly unsettled: { readonly hybrid: Latency; readonly settlingMs: number } | undefined;
   readonly dense: Latency;
+  readonly words: Latency;
   readonly hybrid: Latency;
   /** Of the ten nearest, the share that was found. */
   readonly recall: number;
   readonly memory: Memory | undefined;
+  readonly sizes: Record<string, number>;
 }
 
 const signal = new AbortController().signal;
 
 /** Fills the index and searches in it. */
-export async function measureScale(index: VectorIndex, options: ScaleOptions): Promise<ScaleResult> {
+export async function measureScale(
+  { index, settle, sizes }: Pick<OpenIndex, "index" | "settle" | "sizes">,
+  options: ScaleOptions,
+): Promise<ScaleResult> {
   const data = new ScaleData(SEED);
   await index.prepare(SCOPE, DIMENSION, signal);
   const stored = await store(index, data, options);
@@ -58,8 +71,11 @@ export async function measureScale(index: VectorIndex, options: ScaleOptions): P
   options.onProgress(`first answer after ${(await untilAnswered(index, questions[0])).toFixed(0)} ms`);
   for (const { embedding, query } of questions.slice(0, WARM_UP_SEARCHES))
     await search(index, embedding, query);
+  const unsettled = settle && (await measureUnsettled(index, settle, questions, options));
   options.onProgress("searching …");
+  await timed(questions, ({ embedding }) => search(index, embedding, ""));
   const dense = await timed(questions, ({ embedding }) => search(index, embedding, ""));
+  const words = await timed(questions, ({ query }) => search(index, undefined, query));
   const hybrid = await timed(questions, ({ embedding, query }) => search(index, embedding, query));
   const memory = measureMemory();
   options.onProgress("comparing with an exact search …");
@@ -72,15 +88,34 @@ export async function measureScale(index: VectorIndex, options: ScaleOptions): P
   return {
     chunks: options.chunks,
     chunksPerSecond: stored.chunksPerSecond,
+    unsettled,
     dense: dense.latency,
+    words: words.latency,
     hybrid: hybrid.latency,
-    ...{ recall, memory },
+    ...{ recall, memory, sizes: (await sizes?.()) ?? {} },
   };
+}
+
+async function measureUnsettled(
+  index: VectorIndex,
+  settle: NonNullable<OpenIndex["settle"]>,
+  questions: readonly Question[],
+  { onProgress }: ScaleOptions,
+) {
+  const some = questions.slice(0, UNSETTLED_SEARCHES);
+  const { latency } = await timed(some, ({ embedding, query }) => search(index, embedding, query));
+  onProgress("settling …");
+  const startedAtMs = performance.now();
+  await settle(signal);
+  const settlingMs = performance.now() - startedAtMs;
+  // As long as it believes that nothing is settled.
+  await sleep(SETTLED_UNSEEN_MS, signal);
+  return { hybrid: latency, settlingMs };
 }
 
 const idOf = ({ chunk }: { readonly chunk: { readonly chunkId: string } }) => chunk.chunkId;
 
-function search(index: VectorIndex, embedding: Float32Array, query: string) {
+function search(index: VectorIndex, embedding: Float32Array | undefined, query: string) {
   return index.search({ scope: SCOPE, embedding, query, limit: CANDIDATES }, signal);
 }
 
