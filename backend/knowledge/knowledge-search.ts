@@ -18,8 +18,8 @@ import { SHARED_TENANT_ID, type VectorIndex } from "./vector-index.ts";
 export const SEARCH_TIMEOUT_MS = 1_500;
 /** Of it, for the question's embedding. */
 export const EMBEDDING_TIMEOUT_MS = 800;
-/** Candidates of each way: fusing more changes the first ten no more. */
-const CANDIDATES = 40;
+/** Candidates of each way, unless more passages are asked for. 40 take a fifth longer and find one passage more for 100 questions. */
+export const CANDIDATES = 30;
 /** Passages of one search. */
 export const PASSAGES_MAX = 50;
 /** Embedding models whose breakers are remembered: as many as collections were ever built with. */
@@ -69,23 +69,20 @@ export class KnowledgeSearch implements PassageRetriever {
     if (!collection || query.query.trim() === "") return { passages: [], state: "complete" };
     const { tenantId, name, active } = collection;
     const embedding = await this.#embed(active.embeddingModel, query.query, signal);
+    const passagesMax = Math.min(query.passagesMax, PASSAGES_MAX);
     const candidates = await this.#options.index.search(
       {
         scope: { tenantId, collection: name, generation: active.generation },
         query: query.query,
         embedding,
-        limit: CANDIDATES,
+        limit: Math.max(CANDIDATES, passagesMax),
         filter: query.filter,
       },
       signal,
     );
     const trust = trustIn(active.embeddingModel);
     const fused = relevantOnly(query.query, fuseCandidates(candidates, trust.weight), trust);
-    const best = distinct(
-      fused,
-      Math.min(query.passagesMax, PASSAGES_MAX),
-      ({ candidate }) => candidate.chunk,
-    );
+    const best = distinct(fused, passagesMax, ({ candidate }) => candidate.chunk);
     return { passages: best.map(toPassage), state: embedding ? "complete" : "words-only" };
   }
 

@@ -18,7 +18,7 @@ const CLAUSE_TERMS_MAX = 3;
  * Every clause has one of the rarest terms, as many as this many chunks have: those are what an index looks through.
  * Chunks that have none of them are hardly ever among the best.
  */
-const LOOKED_THROUGH_MAX = 20_000;
+const LOOKED_THROUGH_MAX = 10_000;
 
 interface Clause {
   readonly members: readonly WeighedTerm[];

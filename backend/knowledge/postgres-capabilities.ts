@@ -100,3 +100,8 @@ export function prepareDimensionSql(dimension: number): string {
       USING hnsw ((embedding::vector(${dimension})) vector_cosine_ops) WITH (m = 16, ef_construction = 100)
       WHERE vector_dims(embedding) = ${dimension};`;
 }
+
+/** For PGlite, where an older version made one: each chunk stored would hold up everybody for 20 ms. */
+export function dropDimensionSql(dimension: number): string {
+  return `DROP INDEX IF EXISTS knowledge_chunks_hnsw_${dimension};`;
+}

@@ -163,13 +163,17 @@ function distanceSql(embedding: Float32Array, params: SqlParameters) {
     `(k.embedding::${type}(${dimension})) <=> ${asked}::vector(${dimension})::${type}(${dimension})`;
 }
 
-/** Chunks with their rank and score, from what selects chunk_id and score. */
+/**
+ * Chunks with their rank and score, from what selects chunk_id and score. LIMIT, so that each is looked up by its key,
+ * whatever the planner thinks of joining.
+ */
 function ranked({ scope }: IndexQuery, select: (params: SqlParameters) => string): Statement {
   const params = new SqlParameters();
   const text = `
     WITH found AS MATERIALIZED (${select(params)})
-    SELECT ${COLUMNS}, found.score, (row_number() OVER (ORDER BY found.score DESC, chunk_id))::int AS rank
-      FROM found JOIN knowledge_chunks k USING (chunk_id) WHERE ${scopeSql(scope, params)}`;
+    SELECT ${COLUMNS}, found.score, (row_number() OVER (ORDER BY found.score DESC, found.chunk_id))::int AS rank
+      FROM found CROSS JOIN LATERAL (
+        SELECT * FROM knowledge_chunks k WHERE ${scopeSql(scope, params)} AND k.chunk_id = found.chunk_id LIMIT 1) k`;
   return { text, params: params.values };
 }
 

@@ -32,6 +32,9 @@ export function rankByExtension(question: string, where: string, limit: number):
     ) ranked WHERE negative < 0`;
 }
 
+/** Words of no more bytes are in their row, unpacked; see PREPARE_WORDS. */
+const INLINE_BYTES_MAX = 2_000;
+
 /** A term as text search sees it. */
 export interface TextSearchTerm {
   /** A tsquery. */
@@ -60,8 +63,8 @@ export interface TextSearchOptions {
 
 /**
  * Okapi BM25 over the table `knowledge_words`, of the chunks that meet a clause; their average length stands for that
- * of all. The number of different words stands for a chunk's length. `words || ''` is a copy outside of the table:
- * without it, each term would fetch and unpack anew those words that are too many for their row.
+ * of all. The number of different words stands for a chunk's length. Words that are too many for their row are copied,
+ * or each term would fetch and unpack them anew.
  */
 export function rankByTextSearch(
   { terms, clauses, where, isFiltered, limit }: TextSearchOptions,
@@ -78,7 +81,7 @@ export function rankByTextSearch(
   });
   return `
     WITH hit AS MATERIALIZED (
-      SELECT chunk_id, words || '' AS words FROM ${chunks}
+      SELECT chunk_id, CASE WHEN pg_column_size(words) < ${INLINE_BYTES_MAX} THEN words ELSE words || '' END AS words FROM ${chunks}
        WHERE ${where} AND words @@ ${wanted}::tsquery LIMIT ${SCORED_MAX}
     ), normed AS (
       SELECT chunk_id, words, ${K1} * (${1 - B} + ${B} * length(words) / avg(length(words)) OVER ())::float8 AS norm FROM hit

@@ -10,13 +10,13 @@ import { scopeMark, wordsScopeSql } from "./postgres-words.ts";
 import type { IndexScope } from "./vector-index.ts";
 
 /** Chunks of the sample. Their ids are hashes, so those of the smallest ids are as good as any. */
-const SAMPLE_CHUNKS = 1_000;
+const SAMPLE_CHUNKS = 4_000;
 /** A term that so many of the sample have is not counted, which takes a page each: the sample tells, to a half. */
 const SAMPLED_MIN = 4;
 /** Terms of a sample that are kept, the commonest. */
-const SAMPLED_TERMS_MAX = 4_000;
-/** Scopes whose sample is remembered: 300 KB each. */
-const SAMPLES_MAX = 50;
+const SAMPLED_TERMS_MAX = 20_000;
+/** Scopes whose sample is remembered: 1.5 MB each. */
+const SAMPLES_MAX = 20;
 /** Chunks of one of the other terms that are counted. */
 const COUNTED_MAX = 1_000;
 /** By so much may a scope have grown or shrunk since its sample was taken. */
@@ -67,7 +67,8 @@ export class PostgresTermFrequencies {
     signal: AbortSignal,
   ): Promise<TermFrequency[]> {
     const shares = await this.#sample(scope, chunks, signal);
-    const keyOf = (term: string) => `${scopeKey(scope)}${term}`;
+    const [key, mark] = [scopeKey(scope), scopeMark(scope)];
+    const keyOf = (term: string) => `${key}${term}`;
     const rare = terms.filter((term) => !shares.has(term));
     const nowMs = this.#now();
     const isFresh = (term: string) => nowMs - (this.#counted.get(keyOf(term))?.atMs ?? -FRESH_MS) < FRESH_MS;
@@ -81,13 +82,13 @@ export class PostgresTermFrequencies {
       .flatMap((term): TermFrequency[] => {
         const share = shares.get(term);
         if (share !== undefined)
-          return [{ query: lexemeQuery(`${scopeMark(scope)}${term}`), chunks: Math.max(1, share * chunks) }];
+          return [{ query: lexemeQuery(`${mark}${term}`), chunks: Math.max(1, share * chunks) }];
         return [this.#counted.get(keyOf(term)) ?? []].flat();
       })
       .filter(({ query }) => query !== "");
   }
 
-  /** That of a large scope takes 50 ms. */
+  /** One that is only old does for this search, and is taken anew beside it. */
   async #sample(
     scope: IndexScope,
     chunks: number,
@@ -95,8 +96,21 @@ export class PostgresTermFrequencies {
   ): Promise<ReadonlyMap<string, number>> {
     const key = scopeKey(scope);
     const known = this.#samples.get(key);
+    if (!known || !isAlike(known.chunks, chunks)) return this.#takeSample(scope, chunks, signal);
     const nowMs = this.#now();
-    if (known && nowMs - known.atMs < FRESH_MS && isAlike(known.chunks, chunks)) return known.shares;
+    if (nowMs - known.atMs >= FRESH_MS) {
+      this.#samples.set(key, { ...known, atMs: nowMs });
+      void this.#takeSample(scope, chunks).catch(() => undefined);
+    }
+    return known.shares;
+  }
+
+  async #takeSample(
+    scope: IndexScope,
+    chunks: number,
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<string, number>> {
+    const atMs = this.#now();
     const params = new SqlParameters();
     const text = `
       WITH sample AS MATERIALIZED (
@@ -108,7 +122,7 @@ export class PostgresTermFrequencies {
     const rows = await this.#database.query<{ lexeme: string; share: number }>(text, params.values, signal);
     const markLength = scopeMark(scope).length;
     const shares = new Map(rows.map(({ lexeme, share }) => [lexeme.slice(markLength), share]));
-    this.#samples.set(key, { shares, chunks, atMs: nowMs });
+    this.#samples.set(scopeKey(scope), { shares, chunks, atMs });
     return shares;
   }
 

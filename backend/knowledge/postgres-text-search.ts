@@ -10,7 +10,7 @@ import { type PostgresIndexQueries, type RankedRow, scopeSql } from "./postgres-
 import { PostgresTermFrequencies } from "./postgres-term-frequencies.ts";
 import type { IndexQuery, IndexScope } from "./vector-index.ts";
 
-/** Chunks that are scored for each one asked for, about: 0.99 of the ten best are among 40 found so. */
+/** Chunks that are scored for each one asked for, about: 0.98 of the ten best are among 30 found so. */
 const SCORED_PER_RESULT = 5;
 /** How many more of them are looked for under a filter, of which nobody knows how many it leaves. */
 const FILTERED_FACTOR = 5;

@@ -1,7 +1,7 @@
 /**
  * The index of chunks in PostgreSQL, PGlite included: the table `knowledge_chunks`. Vectors are compared exactly in
- * small scopes and by pgvector's HNSW in large ones; words by BM25 where the database has pg_textsearch, else by
- * its own text search. A database without pgvector is searched by words alone.
+ * small scopes, in PGlite in all of them, and by pgvector's HNSW in large ones; words by BM25 where the database has
+ * pg_textsearch, else by its own text search. A database without pgvector is searched by words alone.
  */
 import { LruMap } from "../../core/directory/lru-map.ts";
 import type { SqlDatabase } from "../stores/sql-database.ts";
@@ -10,6 +10,7 @@ import { checkChunks, checkDimension, checkLimit } from "./check-index-input.ts"
 import type { EmbeddedChunk } from "./chunk.ts";
 import { chunkTerms, queryTerms } from "./lexical-terms.ts";
 import {
+  dropDimensionSql,
   type PostgresCapabilities,
   prepareCapabilities,
   prepareDimensionSql,
@@ -74,7 +75,10 @@ export class PostgresVectorIndex implements VectorIndex {
     const { capabilities } = await this.#open();
     signal.throwIfAborted();
     if (!capabilities.vectors || this.graphs) return;
-    await this.#options.database.runScript(prepareDimensionSql(dimension));
+    const { database } = this.#options;
+    await database.runScript(
+      database.isSingleConnection ? dropDimensionSql(dimension) : prepareDimensionSql(dimension),
+    );
   }
 
   async replaceDocument(
@@ -152,7 +156,7 @@ export class PostgresVectorIndex implements VectorIndex {
   }
 
   #denseWay(scope: IndexScope, { chunks, hasGraph }: ScopeState): DenseWay {
-    if (chunks <= EXACT_CHUNKS_MAX) return "exact";
+    if (chunks <= EXACT_CHUNKS_MAX || this.#options.database.isSingleConnection) return "exact";
     if (!this.graphs) return "dimension";
     if (hasGraph) return "scope";
     this.graphs.notice(scope);

@@ -35,6 +35,7 @@ export class PgSqlClient implements SqlDatabase {
   readonly pool: pg.Pool;
   /** What a commit waits for is the server's own setting, `synchronous_commit`. */
   readonly relaxed: SqlClient = this;
+  readonly isSingleConnection = false;
   /** Not behind PgBouncer, where a session's locks would stay with a connection that others use next. */
   readonly withSession: WithSession | undefined;
   readonly #options: PgSqlClientOptions;

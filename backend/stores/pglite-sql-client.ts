@@ -55,6 +55,7 @@ interface Query {
 
 /** {@link SqlDatabase} over PGlite. Values are parsed as node-postgres does. */
 export class PgliteSqlClient implements SqlDatabase {
+  readonly isSingleConnection = true;
   readonly relaxed: SqlClient = {
     query: (text, params, signal) => this.#query({ text, params, relaxed: true }, signal),
   };

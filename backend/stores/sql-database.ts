@@ -14,6 +14,8 @@ export interface SqlDatabase extends SqlClient {
    * Waits as long as the statements take; meant for migrations.
    */
   runScript(sql: string): Promise<void>;
+  /** Whether there is one connection only, so that everybody waits while a statement runs. */
+  readonly isSingleConnection: boolean;
   /**
    * Does work on a connection of its own, whose statements may take as long as they like and are each a transaction;
    * it is closed afterwards, and with it goes what belongs to a session, such as locks and settings. When the signal

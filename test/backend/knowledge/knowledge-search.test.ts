@@ -167,6 +167,17 @@ describe("search in a collection", () => {
     const { passages } = await newSearch().ask("parley-docs", "backend", { passagesMax: 2 });
     expect(passages).toHaveLength(2);
   });
+
+  it("gives as many as asked for, also when one way alone finds them", async () => {
+    const animals = Array.from({ length: 45 }, (_, at) => `ox${at} elk${at} yak${at} emu${at} asp${at}`);
+    await stock(
+      "acme",
+      "zoo",
+      animals.map((names, at) => ({ id: `cage-${at}`, text: `# Cage ${at}\n\nA zebra, and ${names}.` })),
+    );
+    const { passages } = await newSearch({ model: undefined }).ask("zoo", "zebra", { passagesMax: 45 });
+    expect(passages).toHaveLength(45);
+  });
 });
 
 describe("when something does not answer, search", () => {

@@ -46,6 +46,18 @@ describe("PGlite as index", () => {
     expect(await index.capabilities()).toEqual({ vectors: true, lexical: "bm25" });
   });
 
+  it("has no graph, and drops that of an older version", async () => {
+    await index.capabilities();
+    await database.query(
+      "CREATE INDEX knowledge_chunks_hnsw_5 ON knowledge_chunks USING hnsw ((embedding::vector(5)) vector_cosine_ops) WHERE vector_dims(embedding) = 5",
+      [],
+    );
+    const scope = { tenantId: "acme", collection: "old", generation: 1 };
+    await index.prepare(scope, 5, new AbortController().signal);
+    const graphs = "SELECT relname FROM pg_class JOIN pg_am ON relam = pg_am.oid WHERE amname = 'hnsw'";
+    expect(await database.query(graphs, [])).toEqual([]);
+  });
+
   it(
     "finds by the BM25 index what a small scope has, behind more of others' than it gives unless asked for more",
     async () => {

@@ -123,6 +123,32 @@ describe.skipIf(!requirement("pgvector").available)("PostgreSQL with pgvector as
     expect(await database.query(GRAPHS, [])).toEqual([]);
   });
 
+  it("looks chunks up by their key before the server knows anything of the table", async () => {
+    const { database, open } = await openIndex(server);
+    const fresh = open();
+    await fresh.capabilities();
+    await database.query("ALTER TABLE knowledge_chunks SET (autovacuum_enabled = off)", []);
+    const scope = { tenantId: "acme", collection: "fresh", generation: 1 };
+    await insertLarge(database, scope, 5_000);
+    await database.query("UPDATE knowledge_chunks SET terms = 'flour' WHERE chunk_id LIKE '%00'", []);
+    const asked = vi.spyOn(database, "query");
+    const embedding = Float32Array.of(1, 0, 0, 0, 0, 0, 0, 0);
+    const rare = [{ field: "rare", equals: true }];
+    await fresh.search({ scope, query: "flour", embedding, limit: 5, filter: rare }, signal);
+    await fresh.search({ scope, query: "flour", embedding, limit: 5 }, signal);
+    const searches = asked.mock.calls.filter(([text]) => text.includes("row_number()"));
+    expect(searches).toHaveLength(4);
+    for (const [text, params] of searches) {
+      const plan = (await database.query<{ "QUERY PLAN": string }>(`EXPLAIN ${text}`, params)).map(
+        (line) => line["QUERY PLAN"],
+      );
+      const lookups = plan.filter((line) => line.includes("Index Cond") && line.includes("chunk_id ="));
+      expect(lookups.length).toBeGreaterThan(0);
+      expect(plan.join("\n")).not.toContain("Join Filter");
+    }
+    await database.close();
+  });
+
   it("keeps the words of a chunk for as long as the chunk, whoever writes it", async () => {
     const { database } = opened;
     const words = () =>
@@ -143,6 +169,28 @@ describe.skipIf(!requirement("pgvector").available)("PostgreSQL with pgvector as
     expect(await words()).toEqual([{ words: `'${mark}rye':1` }]);
     await database.query(`DELETE FROM knowledge_chunks WHERE ${where}`, []);
     expect(await words()).toEqual([]);
+  });
+
+  it("goes on with what it knew of how common terms are, while it learns it anew", async () => {
+    const { database } = opened;
+    let nowMs = 0;
+    const aging = new PostgresVectorIndex({ database, now: () => nowMs, onMissing: () => undefined });
+    const scope = { tenantId: "acme", collection: "aging", generation: 1 };
+    const ask = () => aging.search({ scope, query: "flour", embedding: undefined, limit: 5 }, signal);
+    await aging.replaceDocument(scope, "doc", [embeddedChunk("doc", "flour")], signal);
+    const first = await ask();
+    const asked = vi.spyOn(database, "query");
+    const isSample = (text: string) => text.includes("unnest(words)");
+    asked.mockImplementation((text, params, limited) =>
+      isSample(text)
+        ? new Promise<never>(() => undefined)
+        : PgSqlClient.prototype.query.call(database, text, params, limited),
+    );
+    nowMs = 600_000;
+    expect(await ask()).toEqual(first);
+    expect(await ask()).toEqual(first);
+    expect(asked.mock.calls.filter(([text]) => isSample(text))).toHaveLength(1);
+    asked.mockRestore();
   });
 
   it("takes over what an older version has stored, and lets its backends go on until they are gone", async () => {

@@ -5,6 +5,7 @@
 import type { Metadata } from "../../../backend/knowledge/chunk.ts";
 import { fuseCandidates } from "../../../backend/knowledge/fuse-candidates.ts";
 import { indexChunks, makeChunks } from "../../../backend/knowledge/index-document.ts";
+import { CANDIDATES } from "../../../backend/knowledge/knowledge-search.ts";
 import { relevantOnly, trustIn } from "../../../backend/knowledge/relevance.ts";
 import { splitDocument } from "../../../backend/knowledge/split-document.ts";
 import type { DocumentVersion } from "../../../backend/knowledge/stored-document.ts";
@@ -32,8 +33,6 @@ export interface Outcome {
   readonly found: Readonly<Record<Way, Found>>;
 }
 
-/** Of each way, as many as search asks for (knowledge-search.ts). */
-const CANDIDATES = 40;
 const GENERATION = 1;
 const TENANT_ID = "bench";
 const COLLECTION = "retrieval";

@@ -3,6 +3,7 @@
  * by vectors alone, by words alone and by both ways, against an exact search.
  */
 
+import { CANDIDATES } from "../../../backend/knowledge/knowledge-search.ts";
 import type { IndexScope, VectorIndex } from "../../../backend/knowledge/vector-index.ts";
 import { ParleyError } from "../../../core/errors/parley-error.ts";
 import { sleep } from "../../../core/resilience/full-jitter.ts";
@@ -12,8 +13,6 @@ import { DIMENSION, type Question, ScaleData } from "./scale-data.ts";
 
 /** Chunks of a document: about 25,000 words, a small book. */
 const CHUNKS_PER_DOCUMENT = 64;
-/** What search asks the index for (knowledge-search.ts). */
-const CANDIDATES = 40;
 /** Of the recall. */
 const K = 10;
 const WARM_UP_SEARCHES = 20;
@@ -75,7 +74,9 @@ export async function measureScale(
   options.onProgress("searching …");
   await timed(questions, ({ embedding }) => search(index, embedding, ""));
   const dense = await timed(questions, ({ embedding }) => search(index, embedding, ""));
-  const words = await timed(questions, ({ query }) => search(index, undefined, query));
+  // Others, whose terms have not been counted.
+  const others = questions.map(() => data.question());
+  const words = await timed(others, ({ query }) => search(index, undefined, query));
   const hybrid = await timed(questions, ({ embedding, query }) => search(index, embedding, query));
   const memory = measureMemory();
   options.onProgress("comparing with an exact search …");
