@@ -120,7 +120,15 @@ async function ingest(work: Work, directory: string): Promise<object> {
 }
 
 async function ingestShown(work: Work, directory: string, display: ProgressDisplay): Promise<object> {
-  const files = await findKnowledgeFiles(directory);
+  const { files, leftOut } = await findKnowledgeFiles(directory);
+  const leftOutCount = [...leftOut.values()].reduce((sum, count) => sum + count, 0);
+  if (leftOutCount > 0) {
+    const types = Array.from(
+      leftOut,
+      ([extension, count]) => `${count} ${extension || "without an extension"}`,
+    );
+    display.note(`left out, not text, Markdown, HTML or PDF by their extension: ${types.join(", ")}`);
+  }
   const jobs: JobProgress[] = [];
   const problems: string[] = [];
   let unchanged = 0;
@@ -144,7 +152,13 @@ async function ingestShown(work: Work, directory: string, display: ProgressDispl
   for (const { documentId, message } of finished.flatMap(({ problems }) => problems))
     complain(documentId, message);
   const indexed = finished.reduce((sum, { done }) => sum + done, 0);
-  const summary = { collection: work.collection, files: files.length, indexed, unchanged };
+  const summary = {
+    collection: work.collection,
+    files: files.length,
+    indexed,
+    unchanged,
+    leftOut: leftOutCount,
+  };
   return problems.length > 0 ? { ...summary, problems } : summary;
 }
 

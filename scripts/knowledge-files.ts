@@ -29,20 +29,25 @@ export interface KnowledgeFile {
 }
 
 /**
- * The files of a directory and of those in it, by id. Hidden ones, `node_modules`, links and other types of files are
- * left out.
+ * The files of a directory and of those in it, by id, and how many there are of each other extension, which are left
+ * out, as are, without a word, hidden ones, `node_modules` and links.
  *
  * @throws UsageError when the directory cannot be read
  */
-export async function findKnowledgeFiles(directory: string): Promise<KnowledgeFile[]> {
+export async function findKnowledgeFiles(
+  directory: string,
+): Promise<{ files: KnowledgeFile[]; leftOut: ReadonlyMap<string, number> }> {
   const files: KnowledgeFile[] = [];
+  const leftOut = new Map<string, number>();
   const walk = async (path: string, id: string, depth: number): Promise<void> => {
     for (const entry of await readdir(path, { withFileTypes: true })) {
       if (entry.name.startsWith(".") || entry.name === "node_modules") continue;
       const [childPath, childId] = [join(path, entry.name), id === "" ? entry.name : `${id}/${entry.name}`];
-      const contentType = MEDIA_TYPES[extname(entry.name).toLowerCase()];
+      const extension = extname(entry.name).toLowerCase();
+      const contentType = MEDIA_TYPES[extension];
       if (entry.isDirectory() && depth < DEPTH_MAX) await walk(childPath, childId, depth + 1);
       else if (entry.isFile() && contentType) files.push({ path: childPath, id: childId, contentType });
+      else if (entry.isFile()) leftOut.set(extension, (leftOut.get(extension) ?? 0) + 1);
       if (files.length > FILES_MAX) throw new UsageError(`${directory} has more than ${FILES_MAX} documents`);
     }
   };
@@ -52,7 +57,7 @@ export async function findKnowledgeFiles(directory: string): Promise<KnowledgeFi
     if (error instanceof UsageError) throw error;
     throw new UsageError(`${directory} cannot be read: ${(error as Error).message}`);
   }
-  return files.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  return { files: files.toSorted((a, b) => (a.id < b.id ? -1 : 1)), leftOut };
 }
 
 /** Its content. @throws Error when it is larger than a document may be, or cannot be read */

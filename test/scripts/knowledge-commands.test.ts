@@ -48,12 +48,13 @@ describe("npm run admin -- knowledge", () => {
   const ingest = () => admin("knowledge", "ingest", documents, "--collection", "zoo");
 
   it(
-    "takes in a directory, skips what is unchanged, and lists and deletes what is there",
+    "takes in a directory, skips what is unchanged, says what it leaves out, and lists and deletes what is there",
     async () => {
-      expect(await ingest()).toMatchObject({ code: 0, result: { files: 2, indexed: 2, unchanged: 0 } });
+      const result = { files: 2, indexed: 2, unchanged: 0, leftOut: 1 };
+      expect(await ingest()).toMatchObject({ code: 0, result });
       expect(await ingest()).toMatchObject({ code: 0, result: { files: 2, indexed: 0, unchanged: 2 } });
-      const { result } = await admin("knowledge", "list", "--collection", "zoo");
-      expect(result.documents).toMatchObject([
+      const { result: listed } = await admin("knowledge", "list", "--collection", "zoo");
+      expect(listed.documents).toMatchObject([
         { id: "a.md", title: "A", state: "ready", chunks: 1 },
         { id: "deeper/b.html", title: "B", state: "ready" },
       ]);
