@@ -142,7 +142,6 @@ async function serve({ config, logger, database, parts }: Opened): Promise<Backe
     client: database.client,
     now: Date.now,
     random: Math.random,
-    vacuum: config.DATABASE_URL === undefined,
     onDeleted: (deleted) => logger.info({ deleted }, "old rows deleted"),
     onFailure: (error) => logger.warn({ err: error }, "old rows could not be deleted"),
   });

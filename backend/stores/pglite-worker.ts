@@ -13,7 +13,7 @@ import { StatementError } from "./raw-sql-executor.ts";
 
 const CHECKPOINT_INTERVAL_MS = 60_000;
 /** While much is written, plans that were right for a smaller table are used for so long. */
-const ANALYZE_INTERVAL_MS = 5_000;
+const TIDY_INTERVAL_MS = 5_000;
 
 /** Makes the database beside its place and moves it there whole: what a kill leaves half made is not used. */
 async function initialize(dataDirectory: string): Promise<void> {
@@ -59,7 +59,7 @@ async function serve(port: MessagePort, { dataDirectory, endpoint }: PgliteWorke
   const onTrouble = (error: unknown) => reply({ kind: "trouble", message: String(error) });
   const upkeep = [
     setInterval(() => void engine.checkpointIfDue().catch(onTrouble), CHECKPOINT_INTERVAL_MS),
-    setInterval(() => void engine.analyzeIfDue().catch(onTrouble), ANALYZE_INTERVAL_MS),
+    setInterval(() => void engine.tidyIfDue().catch(onTrouble), TIDY_INTERVAL_MS),
   ];
 
   const underWay = new Map<number, AbortController>();

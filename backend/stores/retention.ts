@@ -42,11 +42,6 @@ export interface RetentionOptions {
   readonly now: () => number;
   /** Uniform in [0, 1). */
   readonly random: () => number;
-  /**
-   * Whether to VACUUM after deletions: PGlite has no autovacuum and would neither reuse the space nor know how
-   * large its tables are. It holds up the one session of PGlite while it runs.
-   */
-  readonly vacuum: boolean;
   /** After a run that deleted rows. */
   readonly onDeleted: (deleted: Record<Table, number>) => void;
   /** A run failed; the next one is an hour later. */
@@ -78,15 +73,12 @@ export class Retention {
 
   /** One run. Rejects with ParleyError when the database fails; what is deleted by then stays deleted. */
   async runOnce(): Promise<Record<Table, number>> {
-    const { client, vacuum } = this.#options;
+    const { client } = this.#options;
     const { signal } = this.#stop;
     const deleted = { messages: 0, model_attempts: 0 };
     const tenants = await client.query<{ id: string }>(FIND_TENANTS, [], signal);
     for (const { id } of tenants) {
       for (const table of TABLES) deleted[table] += await this.#deleteOld(table, id);
-    }
-    for (const table of TABLES) {
-      if (vacuum && deleted[table] > 0) await client.query(`VACUUM (ANALYZE) ${table}`, [], signal);
     }
     return deleted;
   }

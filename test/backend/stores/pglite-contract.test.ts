@@ -52,7 +52,7 @@ describe("PGlite in its worker", () => {
     messageLogContract(() => database);
     logReadingContract(() => database);
     conversationLogContract(() => database);
-    retentionContract(() => database, { vacuum: true });
+    retentionContract(() => database);
     collectionStoreContract(() => database);
     taskArchiveContract(() => database, { exclusive: true });
   });

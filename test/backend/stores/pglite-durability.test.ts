@@ -187,19 +187,41 @@ describe("the embedded database", { timeout: BOOT_TIMEOUT_MS }, () => {
       const add = (count: number) =>
         run(`INSERT INTO "Grown ""up""" SELECT i FROM generate_series(1, ${count}) i`);
       await run('CREATE TABLE "Grown ""up""" (id integer)');
-      await engine.analyzeIfDue();
+      await engine.tidyIfDue();
       expect(await rowsExpected()).toBe("-1");
       await add(10);
-      expect(await engine.analyzeIfDue()).toContain('public."Grown ""up"""');
+      expect(await engine.tidyIfDue()).toContain('ANALYZE public."Grown ""up"""');
       expect(await rowsExpected()).toBe("10");
 
       await add(1_000);
       await run("SELECT pg_stat_force_next_flush()");
-      expect(await engine.analyzeIfDue()).toContain('public."Grown ""up"""');
+      expect(await engine.tidyIfDue()).toContain('ANALYZE public."Grown ""up"""');
       expect(await rowsExpected()).toBe("1010");
       await add(300);
       await run("SELECT pg_stat_force_next_flush()");
-      expect(await engine.analyzeIfDue()).not.toContain('public."Grown ""up"""');
+      expect(await engine.tidyIfDue()).not.toContain('ANALYZE public."Grown ""up"""');
+    });
+
+    it("gives the space of deleted rows to new ones, once they are a fifth", async () => {
+      const pages = async () => {
+        const { rows } = await engine.execute({ text: "SELECT pg_relation_size('litter')", params: [] });
+        return Number(rows[0]?.[0]);
+      };
+      const add = () => run("INSERT INTO litter SELECT i, repeat('x', 100) FROM generate_series(1, 10000) i");
+      const drop = async (upTo: number) => {
+        await run(`DELETE FROM litter WHERE id <= ${upTo}`);
+        await run("SELECT pg_stat_force_next_flush()");
+      };
+      await run("CREATE TABLE litter (id integer, text text)");
+      await add();
+      await engine.tidyIfDue();
+      const before = await pages();
+      await drop(2_000);
+      expect((await engine.tidyIfDue()).filter((text) => text.startsWith("VACUUM"))).toEqual([]);
+      await drop(10_000);
+      expect(await engine.tidyIfDue()).toContain("VACUUM public.litter");
+      await add();
+      expect(await pages()).toBe(before);
     });
   });
 });

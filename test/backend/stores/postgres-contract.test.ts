@@ -110,7 +110,7 @@ describe.skipIf(!isPostgresAvailable())("a real PostgreSQL", () => {
       messageLogContract(() => database);
       logReadingContract(() => database);
       conversationLogContract(() => database);
-      retentionContract(() => database, { vacuum: false });
+      retentionContract(() => database);
       collectionStoreContract(() => database);
       taskArchiveContract(() => database, { exclusive: false });
     });

@@ -11,7 +11,7 @@ const nowMs = Date.parse("2026-11-22T12:00:00Z");
 const attempts = [{ model: "openai/a", outcome: "answered", durationMs: 1 }];
 
 /** @param client the client under test; asked for only inside tests */
-export function retentionContract(client: () => SqlClient, { vacuum }: { vacuum: boolean }): void {
+export function retentionContract(client: () => SqlClient): void {
   const newJob = (query: SqlClient["query"] = (...call) => client().query(...call)) => {
     const delays: number[] = [];
     const failures: unknown[] = [];
@@ -20,7 +20,6 @@ export function retentionContract(client: () => SqlClient, { vacuum }: { vacuum:
       client: { query },
       now: () => nowMs,
       random: () => 0.5,
-      vacuum,
       onDeleted: (counts) => deleted.push(counts),
       onFailure: (error) => failures.push(error),
       sleep: (delayMs, signal) => {
