@@ -19,6 +19,11 @@ const SCRIPT_TIMEOUT_MS = 600_000;
 const IDLE_TIMEOUT_MS = 30_000;
 const APPLICATION_NAME = "parley-backend";
 
+/** What a database or a role may have set against long statements: 0 is none. Some servers know fewer of them. */
+const UNLIMITED = `
+  SELECT set_config(name, '0', false) FROM pg_settings
+   WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout')`;
+
 /** Where the database is, and who hears of trouble that belongs to no call. */
 export interface PgSqlClientOptions {
   /** `postgres://…`; a secret. */
@@ -105,7 +110,9 @@ export class PgSqlClient implements SqlDatabase {
     signal.addEventListener("abort", end, { once: true });
     try {
       await abortable(client.connect(), signal);
-      return await work(new PgSession(client, signal));
+      const session = new PgSession(client, signal);
+      await session.query(UNLIMITED, []);
+      return await work(session);
     } catch (error) {
       throw signal.aborted ? abortFailure(signal) : toSqlFailure(error);
     } finally {

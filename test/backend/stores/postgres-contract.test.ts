@@ -85,6 +85,27 @@ describe.skipIf(!isPostgresAvailable())("a real PostgreSQL", () => {
       expect(await inSession((session) => session.query(text, []), signal)).toEqual(outer);
     });
 
+    it("gives a session's statements all the time they need, whatever the database's own settings", async () => {
+      const limits = ["statement_timeout", "lock_timeout", "transaction_timeout"];
+      const name = new URL(url).pathname.slice(1);
+      const known = await database.query<{ name: string }>(
+        "SELECT name FROM pg_settings WHERE name = ANY($1)",
+        [limits],
+      );
+      for (const limit of known)
+        await database.query(`ALTER DATABASE ${name} SET ${limit.name} = '50ms'`, []);
+      try {
+        const text = "SELECT name, setting FROM pg_sleep(0.1), pg_settings WHERE name = ANY($1)";
+        const settings = await inSession(
+          (session) => session.query(text, [limits]),
+          new AbortController().signal,
+        );
+        expect(settings).toEqual(known.map((limit) => ({ ...limit, setting: "0" })));
+      } finally {
+        await database.query(`ALTER DATABASE ${name} RESET ALL`, []);
+      }
+    });
+
     it("has none behind PgBouncer, which gives a session's connection to others", () => {
       const pooled = connect("postgres://parley@ep-name-123456-pooler.region.aws.neon.tech/parley");
       expect(pooled.withSession).toBeUndefined();
