@@ -170,8 +170,7 @@ export class PostgresGraphs {
       for (const name of await findGraphs(session, "knowledge_chunks_hnsw_", true, signal)) {
         await dropIndex(session, name);
       }
-      await dropWordsColumn(session);
-      return true;
+      return dropWordsColumn(session);
     });
     this.#isOutdatedGone = dropped ?? false;
   }

@@ -85,9 +85,19 @@ export function wordsScopeSql(
   return `(k.tenant_id, k.collection, k.generation) IS NOT DISTINCT FROM (${scope})`;
 }
 
-/** Drops what older versions kept the words in; only they use it. */
-export async function dropWordsColumn(client: SqlClient): Promise<void> {
-  const text = "SELECT FROM pg_attribute WHERE attrelid = 'knowledge_chunks'::regclass AND attname = 'words'";
-  const [column] = await client.query(text, []);
-  if (column) await client.query("ALTER TABLE knowledge_chunks DROP COLUMN IF EXISTS words", []);
+/** How long searches may have to wait because others, such as a backup, use the table and this waits for them. */
+const DROP_WAIT_MS = 500;
+
+/** Drops what older versions kept the words in; only they use it. False when the table was in use; nothing is changed then. */
+export async function dropWordsColumn(client: SqlClient): Promise<boolean> {
+  const find = "SELECT FROM pg_attribute WHERE attrelid = 'knowledge_chunks'::regclass AND attname = 'words'";
+  const isThere = async () => (await client.query(find, [])).length > 0;
+  if (!(await isThere())) return true;
+  const text = `DO $$ BEGIN
+    SET LOCAL lock_timeout = '${DROP_WAIT_MS}ms';
+    ALTER TABLE knowledge_chunks DROP COLUMN IF EXISTS words;
+  EXCEPTION WHEN lock_not_available THEN NULL;
+  END $$`;
+  await client.query(text, []);
+  return !(await isThere());
 }

@@ -217,6 +217,34 @@ describe.skipIf(!requirement("pgvector").available)("PostgreSQL with pgvector as
     await database.close();
   });
 
+  it("holds up no search when somebody else still reads what it would drop of an older version", async () => {
+    const { database } = await openIndex(server);
+    await database.runScript(OLDER_VERSION);
+    let nowMs = 0;
+    const upgraded = new PostgresVectorIndex({ database, now: () => nowMs, onMissing: () => undefined });
+    const scope = { tenantId: "acme", collection: "old", generation: 1 };
+    const search = (limited: AbortSignal) =>
+      upgraded.search({ scope, query: "flour", embedding: undefined, limit: 5 }, limited);
+    await search(signal);
+    await database.query("DROP INDEX knowledge_chunks_hnsw_3", []);
+    nowMs = 3_600_000;
+    const reader = await database.pool.connect();
+    await reader.query("BEGIN; LOCK TABLE knowledge_chunks IN ACCESS SHARE MODE");
+    try {
+      const tending = upgraded.graphs?.tend(signal);
+      await vi.waitUntil(async () => (await database.query(WAITS_FOR_ALL, [])).length > 0);
+      expect(await search(AbortSignal.timeout(4_000))).toHaveLength(1);
+      expect(await tending).toEqual([]);
+    } finally {
+      await reader.query("ROLLBACK");
+      reader.release();
+    }
+    await database.query("SELECT words FROM knowledge_chunks", []);
+    await upgraded.graphs?.tend(signal);
+    await expect(database.query("SELECT words FROM knowledge_chunks", [])).rejects.toThrow();
+    await database.close();
+  });
+
   it("ranks the words of a large scope as BM25 over all of its chunks does", async () => {
     const chunks = largeScope(seededRandom(9));
     const scope = { tenantId: "acme", collection: "words", generation: 1 };
@@ -327,6 +355,9 @@ function takesGraph(
     ),
   );
 }
+
+const WAITS_FOR_ALL = `SELECT FROM pg_locks
+  WHERE relation = 'knowledge_chunks'::regclass AND mode = 'AccessExclusiveLock' AND NOT granted`;
 
 const GRAPHS = `SELECT indisvalid AS valid FROM pg_index JOIN pg_class ON oid = indexrelid
   WHERE starts_with(relname, 'knowledge_graph_')`;
