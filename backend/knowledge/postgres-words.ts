@@ -33,6 +33,9 @@ const LETTER_G = 0x67;
  * row: up to there words stay in it, as they are. The chunks that an older version has stored are taken over; backends
  * of that version go on with the column that they kept the words in.
  *
+ * EXECUTE plans the deletion each time: a plan made for many chunks, and kept by the connection, would read the whole
+ * table for each one.
+ *
  * Runs in a transaction that others wait for; see {@link HAS_WORDS}.
  */
 export const PREPARE_WORDS = `
@@ -55,8 +58,8 @@ export const PREPARE_WORDS = `
   END $$;
   CREATE OR REPLACE FUNCTION knowledge_words_delete() RETURNS trigger LANGUAGE plpgsql AS $$
   BEGIN
-    DELETE FROM knowledge_words w USING deleted d WHERE w.tenant_id = d.tenant_id AND w.collection = d.collection
-      AND w.generation = d.generation AND w.chunk_id = d.chunk_id;
+    EXECUTE 'DELETE FROM knowledge_words w USING deleted d WHERE w.tenant_id = d.tenant_id
+      AND w.collection = d.collection AND w.generation = d.generation AND w.chunk_id = d.chunk_id';
     RETURN NULL;
   END $$;
   CREATE OR REPLACE TRIGGER knowledge_words_insert AFTER INSERT ON knowledge_chunks

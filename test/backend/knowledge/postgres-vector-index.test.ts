@@ -245,6 +245,27 @@ describe.skipIf(!requirement("pgvector").available)("PostgreSQL with pgvector as
     await database.close();
   });
 
+  it("deletes the words of one chunk by their key, also after those of many on the same connection", async () => {
+    const { database, open } = await openIndex(server);
+    await open().capabilities();
+    await insertLarge(database, { tenantId: "acme", collection: "many", generation: 1 }, 9_000);
+    await database.query("ANALYZE knowledge_words", []);
+    const connection = await database.pool.connect();
+    const readsOfAll = async (ids: string) => {
+      await connection.query(`DELETE FROM knowledge_chunks WHERE chunk_id::int BETWEEN ${ids}`);
+      const { rows } = await connection.query(
+        "SELECT seq_scan::int AS scans FROM pg_stat_xact_user_tables WHERE relname = 'knowledge_words'",
+      );
+      return rows[0].scans;
+    };
+    await connection.query("BEGIN");
+    const before = await readsOfAll("1 AND 5000");
+    expect(await readsOfAll("5001 AND 5001")).toBe(before);
+    await connection.query("COMMIT");
+    connection.release();
+    await database.close();
+  });
+
   it("ranks the words of a large scope as BM25 over all of its chunks does", async () => {
     const chunks = largeScope(seededRandom(9));
     const scope = { tenantId: "acme", collection: "words", generation: 1 };
