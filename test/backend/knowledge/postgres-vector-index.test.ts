@@ -4,32 +4,20 @@ import { PostgresVectorIndex } from "../../../backend/knowledge/postgres-vector-
 import { scopeMark } from "../../../backend/knowledge/postgres-words.ts";
 import type { IndexScope } from "../../../backend/knowledge/vector-index.ts";
 import { embedLexically } from "../../../backend/llm/builtin-embedding-model.ts";
-import { migrate, readMigrations } from "../../../backend/stores/migrate.ts";
 import { PgSqlClient } from "../../../backend/stores/pg-sql-client.ts";
 import type { SqlDatabase } from "../../../backend/stores/sql-database.ts";
 import type { SqlParam } from "../../../core/directory/sql-client.ts";
+import { sleep } from "../../../core/resilience/full-jitter.ts";
 import { seededRandom } from "../../bench/knowledge/random.ts";
-import { embeddedChunk } from "../../support/knowledge.ts";
+import { embeddedChunk, testChunk } from "../../support/knowledge.ts";
 import { isPostgresAvailable, startPostgres, type TestPostgres } from "../../support/postgres.ts";
 import { requirement } from "../../support/requirements.ts";
 import { metadataFilterContract } from "./metadata-filter.contract.ts";
+import { insertLarge, openIndex } from "./postgres-index-fixture.ts";
 import { vectorIndexContract } from "./vector-index.contract.ts";
 
 const START_TIMEOUT_MS = 60_000;
 const signal = new AbortController().signal;
-
-async function openIndex(server: TestPostgres) {
-  const database = new PgSqlClient({
-    connectionString: await server.createDatabase(),
-    onIdleError: (error) => {
-      throw error;
-    },
-  });
-  await migrate(database, await readMigrations());
-  const missing: string[] = [];
-  const options = { database, now: () => performance.now(), onMissing: (what: string) => missing.push(what) };
-  return { database, missing, open: () => new PostgresVectorIndex(options) };
-}
 
 describe.skipIf(!requirement("pgvector").available)("PostgreSQL with pgvector as index", () => {
   let server: TestPostgres;
@@ -97,6 +85,7 @@ describe.skipIf(!requirement("pgvector").available)("PostgreSQL with pgvector as
   it("builds anew a graph that was not finished, and none while another backend builds one", async () => {
     const { database } = opened;
     const scope = { tenantId: "acme", collection: "begun", generation: 3 };
+    await index.capabilities();
     await insertLarge(database, scope, 10_001);
     const tendTwice = async () => {
       const { graphs: kept } = opened.open();
@@ -119,8 +108,69 @@ describe.skipIf(!requirement("pgvector").available)("PostgreSQL with pgvector as
     );
     expect(await tendTwice()).toEqual([scope]);
     expect(await database.query(GRAPHS, [])).toEqual([{ valid: true }]);
+    await database.withSession?.(async (session) => {
+      await session.query("SELECT pg_advisory_lock(5064770917)", []);
+      const dropping = index.graphs?.drop(scope, signal);
+      await expect(dropping).rejects.toMatchObject({ code: "unavailable", retryable: true });
+    }, signal);
     await index.dropScope(scope, signal);
     expect(await database.query(GRAPHS, [])).toEqual([]);
+  });
+
+  it("builds the graph of a scope that is stored to once it rests, and drops no other generation's", async () => {
+    const { database, open } = await openIndex(server);
+    const stored = open();
+    const scope = { tenantId: "acme", collection: "stored", generation: 1 };
+    await stored.capabilities();
+    await insertLarge(database, scope, 10_001);
+    const embedding = new Float32Array(8).fill(1);
+    await stored.replaceDocument(scope, "new", [{ ...testChunk("new", "flour"), embedding }], signal);
+    expect(await stored.graphs?.tend(signal)).toEqual([]);
+    await database.query(
+      `INSERT INTO knowledge_chunks SELECT (jsonb_populate_record(k, jsonb_build_object('chunk_id', '+' || chunk_id))).*
+         FROM knowledge_chunks k LIMIT 1100`,
+      [],
+    );
+    expect(await stored.graphs?.tend(signal)).toEqual([]);
+    expect(await stored.graphs?.tend(signal)).toEqual([scope]);
+    const [{ name } = { name: "" }] = await database.query<{ name: string }>(
+      "SELECT relname AS name FROM pg_class WHERE starts_with(relname, 'knowledge_graph_')",
+      [],
+    );
+    await database.query(`CREATE INDEX ${name}2 ON knowledge_chunks (title)`, []);
+    await stored.dropScope({ ...scope, generation: 12 }, signal);
+    expect(await database.query(`SELECT to_regclass('${name}')::text AS name`, [])).toEqual([{ name }]);
+    await database.close();
+  });
+
+  it("builds no more than 200 graphs, and says so", async () => {
+    const { database, open } = await openIndex(server);
+    const full = open();
+    await full.capabilities();
+    await database.runScript(`DO $$ BEGIN FOR n IN 1..200 LOOP
+      EXECUTE format('CREATE INDEX knowledge_graph_%s ON knowledge_chunks (title)', n); END LOOP; END $$`);
+    const scope = { tenantId: "acme", collection: "many", generation: 1 };
+    await database.query("ALTER TABLE knowledge_chunks DISABLE TRIGGER USER", []);
+    await insertLarge(database, scope, 10_001);
+    full.graphs?.notice(scope);
+    await full.graphs?.tend(signal);
+    await expect(full.graphs?.tend(signal)).rejects.toMatchObject({ code: "resource_exhausted" });
+    await database.close();
+  });
+
+  it("is opened by another backend while somebody else reads, once it is prepared", async () => {
+    const { database, open } = await openIndex(server);
+    await open().capabilities();
+    const reader = await database.pool.connect();
+    await reader.query("BEGIN; LOCK TABLE knowledge_chunks IN ACCESS SHARE MODE");
+    const opening = open().capabilities();
+    try {
+      expect(await Promise.race([opening, sleep(4_000, signal)])).toMatchObject({ vectors: true });
+    } finally {
+      await reader.query("ROLLBACK");
+      reader.release();
+    }
+    await database.close();
   });
 
   it("looks chunks up by their key before the server knows anything of the table", async () => {
@@ -151,6 +201,7 @@ describe.skipIf(!requirement("pgvector").available)("PostgreSQL with pgvector as
 
   it("keeps the words of a chunk for as long as the chunk, whoever writes it", async () => {
     const { database } = opened;
+    await index.capabilities();
     const words = () =>
       database.query<{ words: string }>(
         "SELECT words::text AS words FROM knowledge_words WHERE collection = 'kept'",
@@ -167,6 +218,10 @@ describe.skipIf(!requirement("pgvector").available)("PostgreSQL with pgvector as
     expect(await words()).toEqual([{ words: "'MARKflour':1,3 'MARKmilk':2".replaceAll("MARK", mark) }]);
     await database.query(`UPDATE knowledge_chunks SET terms = 'rye' WHERE ${where}`, []);
     expect(await words()).toEqual([{ words: `'${mark}rye':1` }]);
+    const version = "SELECT ctid::text FROM knowledge_words WHERE collection = 'kept'";
+    const before = await database.query(version, []);
+    await database.query(`UPDATE knowledge_chunks SET title = 'new' WHERE ${where}`, []);
+    expect(await database.query(version, [])).toEqual(before);
     await database.query(`DELETE FROM knowledge_chunks WHERE ${where}`, []);
     expect(await words()).toEqual([]);
   });
@@ -191,6 +246,23 @@ describe.skipIf(!requirement("pgvector").available)("PostgreSQL with pgvector as
     expect(await ask()).toEqual(first);
     expect(asked.mock.calls.filter(([text]) => isSample(text))).toHaveLength(1);
     asked.mockRestore();
+  });
+
+  it("samples a scope anew that has more than doubled, and counts no term that its sample has", async () => {
+    const { database } = opened;
+    const scope = { tenantId: "acme", collection: "sampled", generation: 1 };
+    const asked = vi.spyOn(database, "query");
+    for (const documents of [4, 7, 9]) {
+      for (let n = 0; n < documents; n++) {
+        await index.replaceDocument(scope, `${n}`, [embeddedChunk(`${n}`, "flour")], signal);
+      }
+      await index.search({ scope, query: "flour", embedding: undefined, limit: 5 }, signal);
+    }
+    const [samples, counts] = ["unnest(words)", "plainto_tsquery"].map(
+      (part) => asked.mock.calls.filter(([text]) => text.includes(part)).length,
+    );
+    asked.mockRestore();
+    expect([samples, counts]).toEqual([2, 0]);
   });
 
   it("takes over what an older version has stored, and lets its backends go on until they are gone", async () => {
@@ -264,6 +336,20 @@ describe.skipIf(!requirement("pgvector").available)("PostgreSQL with pgvector as
     await connection.query("COMMIT");
     connection.release();
     await database.close();
+  });
+
+  it("tells scopes whose words begin with the same mark apart", async () => {
+    const [own, other] = [45, 95].map((n) => ({ tenantId: `t${n}`, collection: "c", generation: 1 })) as [
+      IndexScope,
+      IndexScope,
+    ];
+    expect(scopeMark(own)).toBe(scopeMark(other));
+    for (const id of ["a", "b", "c", "d"]) {
+      await index.replaceDocument(other, id, [embeddedChunk(id, "flour", { title: "flour" })], signal);
+    }
+    await index.replaceDocument(own, "own", [embeddedChunk("own", "some flour and milk")], signal);
+    const found = await index.search({ scope: own, query: "flour", embedding: undefined, limit: 2 }, signal);
+    expect(found.map(({ chunk }) => chunk.documentId)).toEqual(["own"]);
   });
 
   it("ranks the words of a large scope as BM25 over all of its chunks does", async () => {
@@ -351,18 +437,6 @@ const OLDER_VERSION = `
   INSERT INTO knowledge_chunks (tenant_id, collection, generation, chunk_id, document_id, ordinal, title, headings,
     text, start_offset, end_offset, content_hash, metadata, terms, embedding)
   VALUES ('acme', 'old', 1, 'one', 'doc', 0, '', '[]', '', 0, 0, '', '{}', 'flour', '[1,0,0]');`;
-
-/** Chunks of 8 numbers, of which every 500th is rare. */
-async function insertLarge(database: SqlDatabase, scope: IndexScope, chunks: number): Promise<void> {
-  await database.query(
-    `INSERT INTO knowledge_chunks (tenant_id, collection, generation, chunk_id, document_id, ordinal, title, headings,
-       text, start_offset, end_offset, content_hash, metadata, terms, embedding)
-     SELECT $1, $2, $3::int, n::text, n::text, 0, '', '[]', '', 0, 0, '', jsonb_build_object('rare', n % 500 = 0), '',
-       ARRAY(SELECT sin(n * (d + 1)) FROM generate_series(1, 8) d)::vector
-       FROM generate_series(1, $4::int) n`,
-    [scope.tenantId, scope.collection, scope.generation, chunks],
-  );
-}
 
 /** Of each search by vectors that was asked, whether the server takes a graph for it. */
 function takesGraph(
