@@ -14,6 +14,9 @@ import { processIdentity } from "./process-identity.ts";
 import { readRunFile } from "./run-file.ts";
 import type { StartSettings } from "./start-settings.ts";
 
+/** Nobody waits for the command line but its user, and a document of 16 MiB goes in one statement. */
+const STATEMENT_TIMEOUT_MS = 30_000;
+
 /** An open database. */
 export interface AdminDatabase {
   readonly sql: SqlClient;
@@ -54,7 +57,7 @@ function openRunningGateway(dataDirectory: string): SqlClient | undefined {
   if (!connectionString || !fetchEndpoint) {
     throw new Error(`the running gateway's database is not named in ${configFile}; set DATABASE_URL`);
   }
-  return new NeonSqlClient({ connectionString, fetchEndpoint });
+  return new NeonSqlClient({ connectionString, fetchEndpoint, timeoutMs: STATEMENT_TIMEOUT_MS });
 }
 
 async function openEmbedded(dataDirectory: string): Promise<AdminDatabase> {

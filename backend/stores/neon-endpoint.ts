@@ -8,6 +8,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { ParleyError } from "../../core/errors/parley-error.ts";
+import { DOCUMENT_BYTES_MAX } from "../../core/knowledge/document-size.ts";
 import {
   batchBody,
   errorBody,
@@ -18,9 +19,10 @@ import {
 } from "./neon-protocol.ts";
 import { type RawSqlExecutor, StatementError } from "./raw-sql-executor.ts";
 
-const BODY_BYTES_MAX = 4 * 1024 * 1024;
+/** The largest document (core/knowledge/document-size.ts) in JSON, which doubles a text of nothing but line ends or quotes. */
+const BODY_BYTES_MAX = 2 * DOCUMENT_BYTES_MAX + 1024 * 1024;
 /** A sender that goes on beyond this is cut off without an answer. */
-const DISCARDED_BYTES_MAX = 16 * BODY_BYTES_MAX;
+const DISCARDED_BYTES_MAX = 2 * BODY_BYTES_MAX;
 /** Neon's own limit is 10 MiB. */
 const RESPONSE_CHARACTERS_MAX = 10 * 1024 * 1024;
 /** The edge opens one for each request that waits; more than this cannot be answered in time. */

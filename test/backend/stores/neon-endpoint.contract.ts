@@ -181,23 +181,23 @@ export function neonEndpointContract(endpoint: () => EndpointUnderTest): void {
         {},
       ],
       ["parsed output", 400, select1, { "neon-raw-text-output": "false" }, {}],
-      ["a body over 4 MiB", 413, JSON.stringify({ query: "x".repeat(4 * 1024 * 1024) }), {}, {}],
+      ["a body over 33 MiB", 413, JSON.stringify({ query: "x".repeat(33 * 1024 * 1024) }), {}, {}],
     ])("refuses %s with status %i", async (_, status, body, headers, where) => {
       const answer = await post(body, headers as { [name: string]: string }, where);
       expect(answer.status).toBe(status);
       expect(answer.body).toMatchObject({ message: expect.any(String), code: null });
     });
 
-    it("takes a body of just under 4 MiB", async () => {
-      const text = "x".repeat(4 * 1024 * 1024 - 200);
+    it("takes a body of just under 33 MiB, as of the largest document", async () => {
+      const text = "x".repeat(33 * 1024 * 1024 - 200);
       const { status, body } = await post(
         JSON.stringify({ query: "SELECT length($1::text) AS length", params: [text] }),
       );
       expect([status, body["rows"]]).toEqual([200, [[String(text.length)]]]);
     });
 
-    it("refuses a body over 4 MiB that does not say its length", async () => {
-      const answer = await post(JSON.stringify({ query: "x".repeat(5 * 1024 * 1024) }), {
+    it("refuses a body over 33 MiB that does not say its length", async () => {
+      const answer = await post(JSON.stringify({ query: "x".repeat(34 * 1024 * 1024) }), {
         "transfer-encoding": "chunked",
       });
       expect(answer.status).toBe(413);
