@@ -23,6 +23,7 @@ import {
   type KnowledgePrompt,
   knowledgePrompt,
   nothingFound,
+  offeredReply,
 } from "./knowledge-prompt.ts";
 import { questionText } from "./question-text.ts";
 import { withGivenParameters } from "./sender-context.ts";
@@ -93,7 +94,8 @@ export function createModelAgent(
 
 /** An agent that found nothing says so before it offers its preset reply. */
 function presetReplyOf({ presetReply }: ModelAgentConfig, findings: KnowledgeFindings | undefined): string {
-  return findings?.passages.length === 0 ? `${nothingFound(findings)} ${presetReply}` : presetReply;
+  if (findings?.passages.length !== 0) return presetReply;
+  return `${nothingFound(findings)} ${offeredReply(presetReply, findings)}`;
 }
 
 /** What a prompt is made of, beside the turn. */

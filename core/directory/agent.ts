@@ -11,6 +11,8 @@ export const IDENTIFIER_PATTERN = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;
 /** Longest system prompt, characters: more than any model's window leaves room for. */
 const SYSTEM_PROMPT_CHARACTERS_MAX = 100_000;
 const PRESET_REPLY_CHARACTERS_MAX = 4_000;
+/** Of an agent that has none of its own. */
+export const PRESET_REPLY_DEFAULT = "I cannot answer at the moment. Please try again in a little while.";
 /** A context keeps no more exchanges. */
 const TURNS_MAX = 100;
 const CACHE_TTL_SECONDS_MAX = 7 * 86_400;
@@ -108,11 +110,7 @@ export const agentConfigSchema = z.discriminatedUnion("kind", [
       })
       .optional(),
     /** What the agent says when no model answers. */
-    presetReply: z
-      .string()
-      .min(1)
-      .max(PRESET_REPLY_CHARACTERS_MAX)
-      .default("I cannot answer at the moment. Please try again in a little while."),
+    presetReply: z.string().min(1).max(PRESET_REPLY_CHARACTERS_MAX).default(PRESET_REPLY_DEFAULT),
   }),
   z.strictObject({ kind: z.literal("echo") }),
   /** Answered by whoever connects with this agent's id as its subject; what comes meanwhile waits in a mailbox. */

@@ -19,13 +19,17 @@ import { createTestManager } from "../../support/test-manager.ts";
 
 const limits = { attemptsMax: 1, firstTokenTimeoutMs: 1_000, idleTimeoutMs: 1_000, totalTimeoutMs: 1_000 };
 
-async function ask(model: LanguageModel, retrieval: Retrieval, contextTokens = 100_000) {
+async function ask(
+  model: LanguageModel,
+  retrieval: Retrieval,
+  { contextTokens = 100_000, preset = { presetReply: "Call us." } } = {},
+) {
   const config = agentConfigSchema.parse({
     kind: "model",
     models: [{ provider: "builtin" }],
     systemPrompt: "Be brief.",
     knowledge: { collection: "manuals" },
-    presetReply: "Call us.",
+    ...preset,
   }) as ModelAgentConfig;
   const link: ModelLink = { model, ...limits, contextTokens, parameters: { outputTokensMax: 100 } };
   const runner = createModelAgent(config, {
@@ -126,6 +130,23 @@ describe("an agent with knowledge", () => {
     expect(model.requests[0]?.messages[0]?.text).toMatch(/hold nothing on the user's message.*Call us\.$/);
   });
 
+  it("does not ask to try again later, as the default preset reply does, when nothing is relevant", async () => {
+    const preset = agentConfigSchema.parse({ kind: "model", models: [{ provider: "builtin" }] }) as {
+      presetReply: string;
+    };
+    for (const [state, offered] of [
+      ["complete", "do not tell. Please ask in other words."],
+      ["words-only", "do not tell. Please ask in other words."],
+      ["unavailable", `cannot be searched at the moment. ${preset.presetReply}`],
+    ] as const) {
+      const { parts } = await ask(new BuiltinLanguageModel(), { passages: [], state }, { preset });
+      expect(parts[0]).toMatchObject({ text: `The documents that I answer from ${offered}` });
+    }
+    const model = new ScriptedModel("openai/m", says("I do not know."));
+    await ask(model, { passages: [], state: "complete" }, { preset });
+    expect(model.requests[0]?.messages[0]?.text).toMatch(/add: Please ask in other words\.$/);
+  });
+
   it("answers without passages when they cannot be searched, and says so", async () => {
     const unavailable: Retrieval = { passages: [], state: "unavailable" };
     const { metadata } = await ask(new ScriptedModel("openai/m", says("Later.")), unavailable);
@@ -147,7 +168,7 @@ describe("an agent with knowledge", () => {
   it("gives a small model the first passages only, and the question in any case", async () => {
     const long = passage({ text: "word ".repeat(120) });
     const model = new ScriptedModel("openai/small", says("Fine."));
-    await ask(model, { passages: [long, long, long], state: "complete" }, 850);
+    await ask(model, { passages: [long, long, long], state: "complete" }, { contextTokens: 850 });
     const user = model.requests[0]?.messages.at(-1)?.text ?? "";
     expect(user).toContain("[passage 1 ");
     expect(user).not.toContain("[passage 3 ");
