@@ -7,7 +7,7 @@ import { ParleyError } from "../../core/errors/parley-error.ts";
 import { DOCUMENT_BYTES_MAX } from "../../core/knowledge/document-size.ts";
 import { readDocumentType } from "../../core/knowledge/document-type.ts";
 import type { Metadata } from "./chunk.ts";
-import { METADATA_FIELD_PATTERN } from "./metadata-filter.ts";
+import { METADATA_FIELD_PATTERN, METADATA_FIELD_RULE } from "./metadata-filter.ts";
 import type { DocumentSource } from "./read-document.ts";
 
 /** A path as people write them: no control characters, no space at the ends. */
@@ -27,8 +27,14 @@ const documentSchema = z.object({
   title: z.string().max(TITLE_CHARACTERS_MAX),
   metadata: z
     .record(
-      z.string().regex(METADATA_FIELD_PATTERN, "must be 1 to 64 of A-Z a-z 0-9 _ . -"),
-      z.union([z.string().max(METADATA_TEXT_CHARACTERS_MAX), z.number(), z.boolean()]),
+      z.string().regex(METADATA_FIELD_PATTERN),
+      z.union([z.string().max(METADATA_TEXT_CHARACTERS_MAX), z.number(), z.boolean()], {
+        error: `must be a text of up to ${METADATA_TEXT_CHARACTERS_MAX} characters, a number or a boolean`,
+      }),
+      {
+        error: ({ code }) =>
+          code === "invalid_key" ? `must have a name of ${METADATA_FIELD_RULE}` : undefined,
+      },
     )
     .refine(
       (fields) => Object.keys(fields).length <= METADATA_FIELDS_MAX,

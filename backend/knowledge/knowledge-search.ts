@@ -25,6 +25,9 @@ export const PASSAGES_MAX = 50;
 /** Embedding models whose breakers are remembered: as many as collections were ever built with. */
 const MODELS_MAX = 100;
 
+/** Other questions, such as "???", have an embedding, too, and nothing that a passage could answer. */
+const SAYS_SOMETHING = /[\p{L}\p{N}]/u;
+
 /** What search works with. */
 export interface KnowledgeSearchOptions {
   readonly index: VectorIndex;
@@ -66,7 +69,7 @@ export class KnowledgeSearch implements PassageRetriever {
 
   async #search(query: PassageQuery, signal: AbortSignal): Promise<Retrieval> {
     const collection = await this.#find(query, signal);
-    if (!collection || query.query.trim() === "") return { passages: [], state: "complete" };
+    if (!collection || !SAYS_SOMETHING.test(query.query)) return { passages: [], state: "complete" };
     const { tenantId, name, active } = collection;
     const embedding = await this.#embed(active.embeddingModel, query.query, signal);
     const passagesMax = Math.min(query.passagesMax, PASSAGES_MAX);

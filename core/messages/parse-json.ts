@@ -4,14 +4,17 @@ import { type JsonValue, ParleyError } from "../errors/parley-error.ts";
 /** Deeper JSON than this has no honest use here, and recursion over it could exhaust the stack. */
 export const JSON_DEPTH_MAX = 32;
 
-/** @throws ParleyError `invalid_argument` that says what is wrong with the text */
-export function parseJson(text: string): JsonValue {
+/**
+ * @param what is parsed, for the message
+ * @throws ParleyError `invalid_argument` that says what is wrong with the text
+ */
+export function parseJson(text: string, what = "the body"): JsonValue {
   let json: JsonValue;
   try {
     json = JSON.parse(text);
   } catch (cause) {
     const problem = text.trim() === "" ? "it is empty" : cause instanceof Error ? cause.message : "";
-    throw new ParleyError("invalid_argument", `the body is not JSON: ${problem}`, { cause });
+    throw new ParleyError("invalid_argument", `${what} is not JSON: ${problem}`, { cause });
   }
   if (typeof json === "object" && json !== null && isDeeperThan(json, JSON_DEPTH_MAX)) {
     throw new ParleyError("invalid_argument", `the JSON is nested deeper than ${JSON_DEPTH_MAX} levels`);

@@ -177,7 +177,7 @@ function jobJson(job: Job): JsonValue {
 }
 
 function metadataOf(text: string): JsonObject {
-  const value = parseJson(text);
+  const value = parseJson(text, "the parameter metadata");
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
   throw new ParleyError("invalid_argument", 'metadata must be a JSON object, e.g. {"year":2026}');
 }

@@ -127,6 +127,24 @@ describe("search in the project's documents", () => {
     expect(await ask("parley-docs", question)).toEqual({ passages: [], state: "complete" });
   });
 
+  it.each(["???", "---", "…", "   "])(
+    "asks no index for %j, whose embedding would be near to signs",
+    async (question) => {
+      const asked: string[] = [];
+      const signs: Pick<VectorIndex, "search"> = {
+        search: async ({ query }) => {
+          asked.push(query);
+          return [];
+        },
+      };
+      expect(await newSearch({ index: signs }).ask("hr", question)).toEqual({
+        passages: [],
+        state: "complete",
+      });
+      expect(asked).toEqual([]);
+    },
+  );
+
   it("gives passages as they stand in the document, with their place, best first", async () => {
     const { documents } = await readProjectDocuments(PROJECT_DIRECTORY);
     const { passages } = await ask("parley-docs", "How do I configure Ollama?");
