@@ -131,7 +131,7 @@ function createIndex(
   const onFailure = (error: unknown) =>
     logger.warn(
       { err: error },
-      "knowledge: a graph could not be built; its collection is searched without it",
+      "knowledge: graphs of large collections could not be looked after; those that lack one are searched without it",
     );
   return {
     index,

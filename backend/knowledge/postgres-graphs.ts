@@ -22,7 +22,7 @@ const RESTING_GROWTH_MAX = 0.1;
 const RESTLESS_CHUNKS_MAX = 300_000;
 /** Scopes are looked at this often. */
 const TEND_MS = 30_000;
-/** After a failure, of which the next try would cost minutes of work again. */
+/** After a failure that is no outage: the next try would cost minutes of work, and fail again. */
 const FAILURE_PAUSE_MS = 600_000;
 /** Scopes that are looked at. Others are when they are searched again. */
 const NOTICED_MAX = 1_000;
@@ -76,7 +76,7 @@ export class PostgresGraphs {
         pauseMs = TEND_MS;
       } catch (error) {
         if (!signal.aborted) onFailure(error);
-        pauseMs = FAILURE_PAUSE_MS;
+        pauseMs = error instanceof ParleyError && error.retryable ? TEND_MS : FAILURE_PAUSE_MS;
       }
     }
   }
