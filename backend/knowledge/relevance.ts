@@ -6,6 +6,7 @@ import { BUILTIN_EMBEDDING_MODEL_ID } from "../llm/builtin-embedding-model.ts";
 import { embeddedText } from "./chunk.ts";
 import { isStopWord, tokenizeText } from "./tokenize-text.ts";
 import type { Candidate } from "./vector-index.ts";
+import { stemOf, stemsOf } from "./word-stem.ts";
 
 /**
  * The least share of a question that a passage must cover, each term weighed by its idf. A term that no candidate
@@ -19,11 +20,6 @@ const QUERY_CHARACTERS_MAX = 4_000;
  * about as frequent in it as among them where it is rare; where it is not, it weighs little anyway.
  */
 const CHUNKS_NOMINAL = 200;
-
-/** Shorter words share beginnings by chance. */
-const STEM_CHARACTERS_MIN = 5;
-/** Of a longer word, this much may be an ending. */
-const SUFFIX_CHARACTERS = 2;
 
 /** How an embedding model is to be taken. */
 export interface EmbeddingTrust {
@@ -69,21 +65,6 @@ export function relevantOnly<Item extends { readonly candidate: Candidate }>(
     );
     return total > 0 && covered >= COVERAGE_MIN * total;
   });
-}
-
-/** The beginning of a word, which its forms share: configure, configured, configuration. */
-function stemOf(term: string): string {
-  return term.slice(0, Math.max(STEM_CHARACTERS_MIN, term.length - SUFFIX_CHARACTERS));
-}
-
-/** Every beginning of every word that could be the stem of a term. */
-function stemsOf(words: readonly string[]): Set<string> {
-  const stems = new Set<string>();
-  for (const word of new Set(words)) {
-    stems.add(word);
-    for (let length = STEM_CHARACTERS_MIN; length < word.length; length++) stems.add(word.slice(0, length));
-  }
-  return stems;
 }
 
 /** Robertson and Spärck Jones, plus one inside the logarithm to keep common terms above zero. */
