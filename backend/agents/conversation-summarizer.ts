@@ -201,7 +201,7 @@ export class ConversationSummarizer {
   async #answer({ agent, config: { presetReply } }: Job, call: SummaryCall): Promise<string> {
     const { chain, deadline, onAttempt } = call;
     const manager = this.#options.managerFor({ agent, requestId: "summary", onAttempt });
-    const request = { messages: [], passages: [] };
+    const request = { messages: [], question: "", passages: [] };
     for await (const event of manager.answer({
       ...{ chain, request, presetReply, deadline },
       signal: this.#stop.signal,

@@ -66,7 +66,7 @@ export function createModelAgent(
       const parts = await promptPartsOf(config, turn, { question, prompt, tokensMax, counter });
       const answer = managerFor(turn).answer({
         ...withPrompts(models, parts),
-        request: { messages: [], passages },
+        request: { messages: [], question, passages },
         presetReply: presetReplyOf(config, findings),
         deadline: turn.deadline,
         signal,

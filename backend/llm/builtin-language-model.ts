@@ -2,6 +2,7 @@
  * No model at all: quotes the best passages of the agent's knowledge and says where they stand, or gives the
  * preset reply. It makes a machine without models useful, and never pretends to have understood the question.
  */
+import { chooseExcerpts } from "./choose-excerpts.ts";
 import { estimateUsage } from "./estimate-usage.ts";
 import type { LanguageModel, ModelEvent, ModelRequest } from "./language-model.ts";
 import { quotePassage } from "./quote-passage.ts";
@@ -30,8 +31,15 @@ export class BuiltinLanguageModel implements LanguageModel {
   }
 }
 
-function answerTo({ passages, presetReply }: ModelRequest): string {
-  const best = passages.filter((passage) => passage.text.trim() !== "").slice(0, PASSAGES_MAX);
-  if (best.length === 0) return presetReply;
-  return [INTRODUCTION, ...best.map((passage, index) => quotePassage(passage, index + 1))].join("\n\n");
+function answerTo({ question, passages, presetReply }: ModelRequest): string {
+  const found = passages.filter((passage) => passage.text.trim() !== "");
+  if (found.length === 0) return presetReply;
+  const excerpts = chooseExcerpts(
+    question,
+    found.map(({ text }) => text),
+  );
+  const quotations = found
+    .slice(0, PASSAGES_MAX)
+    .map((passage, index) => quotePassage(passage, excerpts[index] ?? passage.text, index + 1));
+  return [INTRODUCTION, ...quotations].join("\n\n");
 }

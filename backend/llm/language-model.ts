@@ -12,6 +12,8 @@ export interface ModelMessage {
 export interface ModelRequest {
   messages: readonly ModelMessage[];
   parameters: ModelParameters;
+  /** The question alone, as it was searched for; for the builtin model. */
+  question: string;
   /** What the agent's knowledge holds on the question, best first; for the builtin model. */
   passages: readonly Passage[];
   /** What the agent says when there is nothing better; for the builtin model. */

@@ -9,6 +9,7 @@ export function modelRequest(question: string, fields: Partial<ModelRequest> = {
   return {
     messages: [{ role: "user", text: question }],
     parameters: {},
+    question,
     passages: [],
     presetReply: "Please try again later.",
     ...fields,

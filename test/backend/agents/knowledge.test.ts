@@ -81,6 +81,17 @@ describe("an agent with knowledge", () => {
     );
   });
 
+  it("has the builtin model quote the part of a long passage that the question is about", async () => {
+    const text = `${"Nothing of interest here. ".repeat(40)}Everybody has 28 days.`;
+    const { parts } = await ask(new BuiltinLanguageModel(), {
+      passages: [{ ...holidays, text }],
+      state: "complete",
+    });
+    expect(parts[0]).toMatchObject({
+      text: expect.stringMatching(/> … Nothing .* Everybody has 28 days\.\n\n\[1\]/),
+    });
+  });
+
   it("cites what the answer refers to, as a data part and in metadata, and nothing else", async () => {
     const { parts, metadata } = await ask(
       new ScriptedModel("openai/m", says("28 [1], as [7] and [99] say.")),

@@ -12,11 +12,13 @@ import {
   BUILTIN_EMBEDDING_MODEL_ID,
   BuiltinEmbeddingModel,
 } from "../../../backend/llm/builtin-embedding-model.ts";
+import { BuiltinLanguageModel } from "../../../backend/llm/builtin-language-model.ts";
 import type { EmbeddingModel } from "../../../backend/llm/embedding-model.ts";
 import { PgliteSqlClient } from "../../../backend/stores/pglite-sql-client.ts";
 import { SqlCollectionStore } from "../../../backend/stores/sql-collection-store.ts";
 import { ParleyError } from "../../../core/errors/parley-error.ts";
 import { copyEmptyDatabase } from "../../support/database-template.ts";
+import { collect, modelRequest, textOf } from "../../support/model-events.ts";
 import { PROJECT_DIRECTORY } from "../../support/project-files.ts";
 import { indexDocuments, type TestDocument } from "../../support/project-knowledge.ts";
 
@@ -107,6 +109,19 @@ describe("search in the project's documents", () => {
     const { passages, state } = await ask("parley-docs", question);
     expect(state).toBe("complete");
     expect(passages.slice(0, 3).some(({ text }) => expected.test(text))).toBe(true);
+  });
+
+  it.each([
+    ["How do I revoke a key?", /^> .*A revoked key is refused everywhere/m],
+    [
+      "What does error 429 mean?",
+      /^> \| Code \| HTTP \|.*\n> \|---.*(?:\n> .*)*\n> \| `resource_exhausted` \| 429 \|/m,
+    ],
+  ])("lets the builtin model quote, for %j, the lines that tell", async (question, expected) => {
+    const { passages } = await ask("parley-docs", question);
+    const answer = new BuiltinLanguageModel().stream(modelRequest(question, { passages }), signal);
+    const text = textOf(await collect(answer));
+    expect(text).toMatch(expected);
   });
 
   it.each([

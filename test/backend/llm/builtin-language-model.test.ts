@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { BuiltinLanguageModel } from "../../../backend/llm/builtin-language-model.ts";
-import { QUOTE_CHARACTERS_MAX, trimQuote } from "../../../backend/llm/quote-passage.ts";
 import {
   collect,
   failureOf,
@@ -75,30 +74,5 @@ describe("the builtin model", () => {
   it("stops when its signal aborts", async () => {
     const stream = model.stream(modelRequest("Why?"), AbortSignal.abort("gone"));
     expect((await failureOf(stream)).error).toBe("gone");
-  });
-});
-
-describe("a quotation", () => {
-  const sentence = "This sentence has some forty characters. ";
-
-  it("of the longest length is whole", () => {
-    const text = "x".repeat(QUOTE_CHARACTERS_MAX);
-    expect(trimQuote(text)).toBe(text);
-  });
-
-  it("that is longer ends after a sentence", () => {
-    const cut = trimQuote(sentence.repeat(50));
-    expect(cut.length).toBeLessThanOrEqual(QUOTE_CHARACTERS_MAX + 2);
-    expect(cut).toMatch(/characters\. …$/);
-  });
-
-  it("without sentences ends after a line, else after a word, else anywhere", () => {
-    expect(trimQuote("some words in a line\n".repeat(50))).toMatch(/line …$/);
-    expect(trimQuote("word ".repeat(200))).toMatch(/word …$/);
-    expect(trimQuote("x".repeat(2_000))).toBe(`${"x".repeat(QUOTE_CHARACTERS_MAX)} …`);
-  });
-
-  it("does not end within a character", () => {
-    expect(trimQuote(`x${"🎉".repeat(500)}`).isWellFormed()).toBe(true);
   });
 });
