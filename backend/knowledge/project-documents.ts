@@ -1,6 +1,6 @@
 /**
- * The project's own documentation as knowledge: README.md and the Markdown under docs/. It is what the agent
- * `guide` answers from, so that a fresh installation can explain itself.
+ * The project's own documentation as knowledge: README.md and the Markdown under docs/, but for the records of
+ * decisions. It is what the agent `guide` answers from, so that a fresh installation can explain itself.
  */
 import { glob, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,6 +14,8 @@ export const DOCUMENTS_MAX = 200;
 export const DOCUMENT_BYTES_MAX = 256 * 1024;
 
 const PATTERNS = ["README.md", "docs/**/*.md"];
+/** Records say why something was decided, in the words of who asks how it is used, and may be out of date. */
+const RECORDS_FOLDER = "docs/decisions/";
 
 /** A document of the project. */
 export interface ProjectDocument {
@@ -34,7 +36,10 @@ export interface ProjectDocuments {
 /** Reads the documentation under a directory; files that do not exist are simply not there. Never throws. */
 export async function readProjectDocuments(directory: string): Promise<ProjectDocuments> {
   const ids: string[] = [];
-  for await (const path of glob(PATTERNS, { cwd: directory })) ids.push(path.replaceAll("\\", "/"));
+  for await (const path of glob(PATTERNS, { cwd: directory })) {
+    const id = path.replaceAll("\\", "/");
+    if (!id.startsWith(RECORDS_FOLDER)) ids.push(id);
+  }
   const documents: ProjectDocument[] = [];
   const skipped: string[] = [];
   for (const id of ids.sort()) {

@@ -40,6 +40,18 @@ describe("readProjectDocuments", () => {
     });
   });
 
+  it("leaves out the records of decisions, which tell why and not how, and does not call them skipped", async () => {
+    const directory = project({
+      "docs/decisions/2026-01-01-a.md": "x",
+      "docs/decisions/deep/b.md": "x",
+      "docs/decisions.md": "kept",
+      "docs/guides/decisions/c.md": "kept",
+    });
+    const { documents, skipped } = await readProjectDocuments(directory);
+    expect(documents.map(({ id }) => id)).toEqual(["docs/decisions.md", "docs/guides/decisions/c.md"]);
+    expect(skipped).toEqual([]);
+  });
+
   it("finds nothing where there is nothing", async () => {
     const nothing = { documents: [], skipped: [] };
     expect(await readProjectDocuments(project({}))).toEqual(nothing);
