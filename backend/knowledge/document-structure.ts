@@ -17,19 +17,34 @@ export interface Block extends Span {
   readonly keepTogether: boolean;
 }
 
+/** A heading, where it stands in the text: with its marks, as one or two lines. */
+export interface Heading extends Span {
+  /** 1 to 6; 1 is the outermost. */
+  readonly level: number;
+  /** Whether it says what the document's title is. */
+  readonly isTitle: boolean;
+  /** The headings above it, outermost first, without the document's title. */
+  readonly parents: readonly string[];
+}
+
 /** What stands under one heading and above the next. */
 export interface Section {
   /** The headings above it, outermost first, without the document's title. */
   readonly headings: readonly string[];
+  /** The last of them, or the title; undefined where the text has none at this place. */
+  readonly heading?: Heading | undefined;
   readonly blocks: readonly Block[];
 }
 
 /** A text's structure. */
 export interface DocumentStructure {
-  /** As the text itself says; undefined when it does not. */
+  /** As given, else as the text itself says; undefined when neither does. */
   readonly title: string | undefined;
   readonly sections: readonly Section[];
 }
+
+/** What a text without is not worth finding: a letter or a digit. */
+export const WORD = /[\p{L}\p{N}]/u;
 
 /** Longest title or heading; what is longer is cut, since every chunk under a heading repeats it. */
 export const HEADING_CHARACTERS_MAX = 200;

@@ -3,7 +3,7 @@
  * they fit, what is too long is cut at the end of a line, else of a sentence, else of a word, else anywhere, and
  * never inside a character.
  */
-import { type Block, beforeSurrogate, type Span } from "./document-structure.ts";
+import { type Block, beforeSurrogate, type Span, WORD } from "./document-structure.ts";
 import { estimateTextTokens, TokenCounter } from "./estimate-text-tokens.ts";
 
 /** Longest chunk: with the title and headings before it, it fits an embedding model that takes 512 tokens. */
@@ -13,7 +13,6 @@ export const CHUNK_TOKENS_MIN = 256;
 
 /** Where to cut, best first. */
 const BOUNDARIES = ["\n", ". ", "。", " "];
-const WORD = /[\p{L}\p{N}]/u;
 
 /** A piece of a block that fits a chunk, and its length. */
 interface Piece extends Span {
@@ -28,14 +27,17 @@ export function packChunks(text: string, blocks: readonly Block[]): Span[] {
   const target = Math.max(CHUNK_TOKENS_MIN, total / Math.ceil(total / CHUNK_TOKENS_MAX));
   const chunks: Span[] = [];
   let tokens = 0;
+  let gapTokens = 0;
   for (const piece of pieces) {
     const last = chunks.at(-1);
-    if (last && tokens < target && tokens + piece.tokens <= CHUNK_TOKENS_MAX) {
+    if (last) gapTokens += countTokens(text, last.end, piece.start);
+    if (last && tokens < target && tokens + piece.tokens + gapTokens <= CHUNK_TOKENS_MAX) {
       last.end = piece.end;
       tokens += piece.tokens;
     } else {
       chunks.push({ start: piece.start, end: piece.end });
       tokens = piece.tokens;
+      gapTokens = 0;
     }
   }
   return chunks
@@ -88,6 +90,13 @@ function cutPosition(text: string, start: number, end: number): number {
     if (position > window.length / 2) return start + position;
   }
   return Math.max(start + 1, beforeSurrogate(text, end));
+}
+
+/** What is between two pieces may be a line end, or a million. */
+function countTokens(text: string, start: number, end: number): number {
+  const counter = new TokenCounter();
+  for (let position = start; position < end; position++) counter.add(text.charCodeAt(position));
+  return counter.tokens;
 }
 
 function trimEnd(text: string, { start, end }: Span): Span {

@@ -75,6 +75,6 @@ function empty(mediaType: string) {
   const advice =
     mediaType === "application/pdf"
       ? "the PDF has no text, perhaps because it is a scan; recognise its text first (OCR)"
-      : "the document has no text: no letter and no digit is in it";
+      : "the document has no text: no letter and no digit is in it (front matter aside)";
   return documentError("document-empty", advice);
 }

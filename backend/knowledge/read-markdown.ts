@@ -1,6 +1,6 @@
 /**
  * Reads as much of CommonMark 0.31 as cutting it into chunks needs: headings, fenced code, and the tables of GitHub
- * Flavored Markdown. Leaves the text as it is written.
+ * Flavored Markdown; and the front matter before it. Leaves the text as it is written.
  */
 import {
   type Block,
@@ -8,7 +8,9 @@ import {
   type DocumentStructure,
   linesOf,
   type Section,
+  type Span,
 } from "./document-structure.ts";
+import { readFrontMatter } from "./read-front-matter.ts";
 
 interface OpenSection extends Section {
   readonly blocks: Block[];
@@ -35,11 +37,16 @@ const SETEXT_TEXT = /^ {0,3}[^\s>*+|-]/;
 const FENCE = /^[ \t]*(`{3,}|~{3,})/;
 const TABLE_ROW = /^ {0,3}\|/;
 
-/** Takes time linear in the text's length, whatever it holds. Any text is Markdown. */
-export function readMarkdown(text: string): DocumentStructure {
-  const reader = new SectionReader();
+/**
+ * Takes time linear in the text's length, whatever it holds. Any text is Markdown.
+ *
+ * @param title The document's, when it was given; else its front matter says, else its first heading of level 1.
+ */
+export function readMarkdown(text: string, title?: string): DocumentStructure {
   const start = text.charCodeAt(0) === 0xfeff ? 1 : 0;
-  for (const line of linesOf(text, start))
+  const frontMatter = readFrontMatter(text, start);
+  const reader = new SectionReader(title ?? frontMatter?.title);
+  for (const line of linesOf(text, frontMatter?.end ?? start))
     reader.read(text.slice(line.start, line.end), line.start, line.end);
   return { sections: reader.sections, title: reader.title };
 }
@@ -48,10 +55,15 @@ export function readMarkdown(text: string): DocumentStructure {
 class SectionReader {
   readonly sections: OpenSection[] = [{ headings: [], blocks: [] }];
   title: string | undefined;
+  #isTitleRead = false;
   /** The headings in force, by level (1 is first); deeper ones fall away when a shallower one comes. */
   #path: (string | undefined)[] = [];
   #fence: Fence | undefined;
   #open: OpenBlock | undefined;
+
+  constructor(title: string | undefined) {
+    this.title = title;
+  }
 
   read(line: string, start: number, end: number): void {
     if (this.#fence) this.#readCode(this.#fence, line, end);
@@ -62,8 +74,8 @@ class SectionReader {
     const marker = fenceMarker(line);
     const level = ATX_HEADING.exec(line)?.[1]?.length;
     if (marker) this.#fence = { marker, block: this.#addBlock({ start, end, keepTogether: true }) };
-    else if (level) this.#addHeading(level, atxText(line));
-    else if (this.#isUnderline(line)) this.#underline(line);
+    else if (level) this.#addHeading(level, atxText(line), { start, end });
+    else if (this.#isUnderline(line)) this.#underline(line, start, end);
     else if (line.trim() === "") this.#open = undefined;
     else this.#readText(line, start, end);
   }
@@ -97,20 +109,35 @@ class SectionReader {
   }
 
   /** The paragraph of one line just read turns out to be a heading. */
-  #underline(line: string): void {
+  #underline(line: string, start: number, end: number): void {
     const text = this.#open?.firstLine ?? "";
+    const place = { start: this.#open?.block.start ?? start, end };
     this.sections.at(-1)?.blocks.pop();
-    this.#addHeading(line.trimStart().startsWith("=") ? 1 : 2, text);
+    this.#addHeading(line.trimStart().startsWith("=") ? 1 : 2, text, place);
   }
 
-  #addHeading(level: number, rawText: string): void {
+  #addHeading(level: number, rawText: string, { start, end }: Span): void {
     const text = cutHeading(rawText);
-    const isTitle = level === 1 && this.title === undefined && text !== "";
-    if (isTitle) this.title = text;
+    const isTitle = this.#isTitle(level, text);
+    if (isTitle) {
+      this.title = text;
+      this.#isTitleRead = true;
+    }
     this.#path.length = level - 1;
-    this.#path.push(isTitle || text === "" ? undefined : text);
+    const parents = this.#path.filter((parent) => parent !== undefined);
+    const isOwn = !isTitle && text !== "";
+    this.#path.push(isOwn ? text : undefined);
     this.#open = undefined;
-    this.sections.push({ headings: this.#path.filter((heading) => heading !== undefined), blocks: [] });
+    const heading = { start, end, level, isTitle, parents };
+    // What is cut off is found in the text.
+    const blocks = text === rawText.trim() ? [] : [{ start, end, keepTogether: true }];
+    this.sections.push({ headings: isOwn ? [...parents, text] : parents, heading, blocks });
+  }
+
+  /** A title that was given another way leaves the first heading among the headings, unless it says the same. */
+  #isTitle(level: number, text: string): boolean {
+    if (level !== 1 || text === "" || this.#isTitleRead) return false;
+    return this.title === undefined || this.title === text;
   }
 }
 

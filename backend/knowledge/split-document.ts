@@ -3,6 +3,7 @@
  * of the document and the headings above it.
  */
 import { cutHeading, type DocumentStructure, type TextFormat } from "./document-structure.ts";
+import { joinBareHeadings } from "./join-bare-headings.ts";
 import { packChunks } from "./pack-chunks.ts";
 import { readMarkdown } from "./read-markdown.ts";
 import { readPages, readPlainText } from "./read-plain-text.ts";
@@ -28,14 +29,14 @@ const READERS = {
   markdown: readMarkdown,
   plain: readPlainText,
   pages: readPages,
-} as const satisfies Record<TextFormat, (text: string) => DocumentStructure>;
+} as const satisfies Record<TextFormat, (text: string, title?: string) => DocumentStructure>;
 
 /** Takes time linear in the text's length, whatever it holds. */
 export function splitDocument(text: string, format: TextFormat, title?: string): SplitDocument {
-  const structure = READERS[format](text);
+  const structure = READERS[format](text, title === undefined ? undefined : cutHeading(title));
   return {
-    title: title === undefined ? structure.title : cutHeading(title),
-    chunks: structure.sections.flatMap(({ headings, blocks }) =>
+    title: structure.title,
+    chunks: joinBareHeadings(text, structure.sections).flatMap(({ headings, blocks }) =>
       packChunks(text, blocks).map(({ start, end }) => ({ headings, start, end })),
     ),
   };

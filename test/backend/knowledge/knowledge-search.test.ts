@@ -60,6 +60,13 @@ beforeAll(async () => {
       text: "# Parking\n\nThe garage is under the building; ask at the desk for holiday cover.",
     },
   ]);
+  await stock("acme", "outlines", [
+    {
+      id: "faq",
+      text: "# What is the frabjous limit?\n## Forty two calloohs\n# Who owns callay?\n## Team Tulgey",
+    },
+    { id: "long", text: Array.from({ length: 3_000 }, (_, n) => `# H${n}`).join("\n") },
+  ]);
 }, BOOT_TIMEOUT_MS);
 
 afterAll(async () => {
@@ -159,6 +166,17 @@ describe("search in the project's documents", () => {
       expect(asked).toEqual([]);
     },
   );
+
+  it.each([
+    ["What is the frabjous limit?", "Forty two calloohs"],
+    ["Who owns callay?", "Team Tulgey"],
+    ["calloohs", "frabjous limit"],
+    ["H1500", "# H1500\n"],
+    ["H2999", "# H2999"],
+  ])("finds for %j the headings that no text follows", async (question, expected) => {
+    const { passages } = await ask("outlines", question);
+    expect(passages[0]?.text).toContain(expected);
+  });
 
   it("gives passages as they stand in the document, with their place, best first", async () => {
     const { documents } = await readProjectDocuments(PROJECT_DIRECTORY);

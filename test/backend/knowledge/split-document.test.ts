@@ -64,13 +64,88 @@ describe("chunks", () => {
     for (const part of parts) expect(part).toMatch(/(;|```)$/);
   });
 
+  it("do not reach over the empty lines of a long gap", () => {
+    expect(textsOf(`one${"\n".repeat(100_000)}two`, "plain")).toEqual(["one", "two"]);
+    const short = Array.from({ length: 2_000 }, (_, n) => `a${n}`).join("\n\n\n");
+    for (const chunk of textsOf(short, "plain"))
+      expect(tokensOf(chunk)).toBeLessThanOrEqual(CHUNK_TOKENS_MAX);
+  });
+
   it("of a long paragraph end with a sentence, and of one long word never within a character", () => {
     for (const chunk of textsOf(SENTENCE.repeat(200), "plain")) expect(chunk).toMatch(/did\.$/);
     const word = "👩🏽‍🚀".repeat(3_000).replaceAll("🚀", "a🚀");
     for (const chunk of textsOf(word, "plain")) expect(chunk.isWellFormed()).toBe(true);
   });
 
-  it.each(["", " \n\n ", "---\n\n***", "# Only a heading"])("of %j are none", (text) => {
+  it.each(["", " \n\n ", "---\n\n***", "#\n\n---\n##", "---\ntitle: X\n---\n"])("of %j are none", (text) => {
     expect(splitDocument(text, "markdown").chunks).toEqual([]);
+  });
+});
+
+const cutOf = (text: string, title?: string) =>
+  splitDocument(text, "markdown", title).chunks.map(({ headings, start, end }) => [
+    headings,
+    text.slice(start, end),
+  ]);
+
+describe("headings that no text follows", () => {
+  it("are a chunk where a document has nothing else, its title included", () => {
+    const text =
+      "# What is the frabjous limit?\n## Forty two calloohs\n# Who owns callay?\n\n## Team Tulgey\n";
+    expect(cutOf(text)).toEqual([[[], text.trimEnd()]]);
+    expect(cutOf("Only a heading\n===")).toEqual([[[], "Only a heading\n==="]]);
+    expect(cutOf("# Only a heading", "Given")).toEqual([[[], "# Only a heading"]]);
+  });
+
+  it("are chunks of bounded length, however many there are, each word in one of them", () => {
+    const text = Array.from({ length: 3_000 }, (_, n) => `# H${n}`).join("\n\n");
+    const chunks = textsOf(text, "markdown");
+    for (const chunk of chunks) expect(tokensOf(chunk)).toBeLessThanOrEqual(CHUNK_TOKENS_MAX);
+    expect(lettersOf(chunks.join(""))).toBe(lettersOf(text));
+    expect(chunks.filter((chunk) => /\bH1500\b/.test(chunk))).toHaveLength(1);
+  });
+
+  it("stand apart from text, under the headings that they have in common; those over text are not repeated", () => {
+    const text = [
+      ...["# Handbook", "## Leave", "### Sick", "Call.", "### Parental", "### Sabbatical"],
+      ...["## Pay", "## Travel", "### By train", "---", "### By air", "Ask."],
+    ];
+    expect(cutOf(text.join("\n\n"))).toEqual([
+      [["Leave", "Sick"], "Call."],
+      [["Leave"], "### Parental\n\n### Sabbatical"],
+      [[], "## Pay"],
+      [["Travel"], "### By train\n\n---"],
+      [["Travel", "By air"], "Ask."],
+    ]);
+  });
+
+  it("are no reason to repeat a title that text goes with", () => {
+    expect(cutOf("# Handbook\n# Leave\n\nAsk.\n# Pay")).toEqual([
+      [["Leave"], "Ask."],
+      [[], "# Pay"],
+    ]);
+  });
+
+  it("do not make a chunk of the text without words between them", () => {
+    const text = `# A\n\n${"-".repeat(30_000)}\n\n${"***\n\n".repeat(150_000)}# B`;
+    const chunks = textsOf(text, "markdown");
+    expect(lettersOf(chunks.join(""))).toBe("AB");
+    for (const chunk of chunks) expect(chunk.length).toBeLessThan(20_000);
+  });
+});
+
+describe("no heading's words are lost", () => {
+  it("when the document's title was given another way", () => {
+    const text = "# Leave policy\n\nAsk.\n\n## Sick\n\nCall.";
+    expect(cutOf(text, "Handbook")).toEqual([
+      [["Leave policy"], "Ask."],
+      [["Leave policy", "Sick"], "Call."],
+    ]);
+    expect(cutOf(text, "Leave policy")).toEqual(cutOf(text));
+  });
+
+  it("when it is too long for a heading, such as a paragraph of one line over a line", () => {
+    const text = `${SENTENCE.repeat(6)}\n---\nAsk.`;
+    expect(cutOf(text)).toEqual([[[expect.stringMatching(/…$/)], text]]);
   });
 });
