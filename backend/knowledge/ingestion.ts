@@ -16,6 +16,7 @@ import {
   requireCollectionName,
 } from "./document-input.ts";
 import type { DocumentReader } from "./document-reader.ts";
+import { collectionNotFound, findCollection, shown } from "./find-collection.ts";
 import type { JobProgress, StoredDocument } from "./stored-document.ts";
 
 /** Documents of one collection: with some ten chunks each, a million chunks. */
@@ -145,14 +146,30 @@ export class Ingestion {
     return version.text;
   }
 
-  /** By id, those after `after`; a collection that is not there has none. */
-  list(
+  /**
+   * The tenant's own, by id, those after `after`; of a shared collection there are none.
+   *
+   * @throws ParleyError as {@link requireCollection}
+   */
+  async list(
     collection: string,
     { after, limit }: { after: string; limit: number },
-    { actor, signal }: IngestionCall,
+    call: IngestionCall,
   ): Promise<StoredDocument[]> {
     const page = { after, limit: Math.max(1, Math.min(limit, DOCUMENTS_LISTED_MAX)) };
-    return this.#parts.documents.list(actor.tenantId, collection, page, signal);
+    const documents = await this.#parts.documents.list(call.actor.tenantId, collection, page, call.signal);
+    if (documents.length === 0) await this.requireCollection(collection, call);
+    return documents;
+  }
+
+  /**
+   * Tells an empty collection from one that is not there.
+   *
+   * @throws ParleyError `not_found` when the tenant has no such collection and shares none
+   */
+  async requireCollection(collection: string, { actor, signal }: IngestionCall): Promise<void> {
+    if (await findCollection(this.#parts.collections, actor.tenantId, collection, signal)) return;
+    throw collectionNotFound(collection, "; check its name, or put a document into it, which makes it");
   }
 
   /** Deletes a document; searches may find it for as long as the job is not finished. */
@@ -168,7 +185,7 @@ export class Ingestion {
   async deleteCollection(collection: string, call: IngestionCall): Promise<JobProgress> {
     const jobId = this.#parts.makeId();
     if (!(await this.#parts.documents.deleteCollection(collection, { ...call, jobId }))) {
-      throw new ParleyError("not_found", `there is no collection "${shown(collection)}"`);
+      throw collectionNotFound(collection);
     }
     return this.#awaitJob(collection, jobId, call);
   }
@@ -249,9 +266,4 @@ function documentNotFound(collection: string, id: string): ParleyError {
     "not_found",
     `there is no document "${shown(id)}" in the collection "${shown(collection)}"`,
   );
-}
-
-/** An unknown name as an error repeats it. */
-function shown(name: string): string {
-  return name.slice(0, 64);
 }

@@ -7,12 +7,14 @@ import { LruMap } from "../../core/directory/lru-map.ts";
 import { CircuitBreaker } from "../llm/circuit-breaker.ts";
 import type { EmbeddingModel } from "../llm/embedding-model.ts";
 import { guardedCall } from "../llm/guarded-call.ts";
-import type { Collection, CollectionStore } from "./collection-store.ts";
+import type { CollectionStore } from "./collection-store.ts";
+import { WORD } from "./document-structure.ts";
+import { findCollection } from "./find-collection.ts";
 import { type FusedCandidate, fuseCandidates } from "./fuse-candidates.ts";
 import { distinct } from "./near-duplicates.ts";
 import type { Passage, PassageQuery, PassageRetriever, Retrieval } from "./passage-retriever.ts";
 import { relevantOnly, trustIn } from "./relevance.ts";
-import { SHARED_TENANT_ID, type VectorIndex } from "./vector-index.ts";
+import type { VectorIndex } from "./vector-index.ts";
 
 /** Of all: an answer that waits longer for passages comes too late. */
 export const SEARCH_TIMEOUT_MS = 1_500;
@@ -24,9 +26,6 @@ export const CANDIDATES = 30;
 export const PASSAGES_MAX = 50;
 /** Embedding models whose breakers are remembered: as many as collections were ever built with. */
 const MODELS_MAX = 100;
-
-/** Other questions, such as "???", have an embedding, too, and nothing that a passage could answer. */
-const SAYS_SOMETHING = /[\p{L}\p{N}]/u;
 
 /** What search works with. */
 export interface KnowledgeSearchOptions {
@@ -68,8 +67,10 @@ export class KnowledgeSearch implements PassageRetriever {
   }
 
   async #search(query: PassageQuery, signal: AbortSignal): Promise<Retrieval> {
-    const collection = await this.#find(query, signal);
-    if (!collection || !SAYS_SOMETHING.test(query.query)) return { passages: [], state: "complete" };
+    const { collections } = this.#options;
+    const collection = await findCollection(collections, query.tenantId, query.collection, signal);
+    // "???" has an embedding, too, and nothing that a passage could answer.
+    if (!collection || !WORD.test(query.query)) return { passages: [], state: "complete" };
     const { tenantId, name, active } = collection;
     const embedding = await this.#embed(active.embeddingModel, query.query, signal);
     const passagesMax = Math.min(query.passagesMax, PASSAGES_MAX);
@@ -87,13 +88,6 @@ export class KnowledgeSearch implements PassageRetriever {
     const fused = relevantOnly(query.query, fuseCandidates(candidates, trust.weight), trust);
     const best = distinct(fused, passagesMax, ({ candidate }) => candidate.chunk);
     return { passages: best.map(toPassage), state: embedding ? "complete" : "words-only" };
-  }
-
-  async #find({ tenantId, collection }: PassageQuery, signal: AbortSignal): Promise<Collection | undefined> {
-    const [own, shared] = await Promise.all(
-      [tenantId, SHARED_TENANT_ID].map((owner) => this.#options.collections.find(owner, collection, signal)),
-    );
-    return own ?? shared;
   }
 
   async #embed(modelId: string, text: string, signal: AbortSignal): Promise<Float32Array | undefined> {

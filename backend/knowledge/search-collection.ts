@@ -3,6 +3,7 @@ import * as z from "zod";
 import { validate } from "../../core/administration/violations.ts";
 import { ParleyError } from "../../core/errors/parley-error.ts";
 import { requireCollectionName } from "./document-input.ts";
+import type { Ingestion, IngestionCall } from "./ingestion.ts";
 import { metadataFilterSchema } from "./metadata-filter.ts";
 import type { PassageRetriever, Retrieval } from "./passage-retriever.ts";
 
@@ -21,17 +22,29 @@ export interface SearchInput {
   readonly filter: readonly unknown[];
 }
 
-/** @throws ParleyError `invalid_argument`; `unavailable` when the index cannot be asked */
+/** What searches work with. */
+export interface SearchParts {
+  readonly search: PassageRetriever;
+  readonly ingestion: Pick<Ingestion, "requireCollection">;
+}
+
+/**
+ * @throws ParleyError `invalid_argument`; `not_found` when there is no such collection; `unavailable` when the index
+ * cannot be asked
+ */
 export async function searchCollection(
-  retriever: PassageRetriever,
-  tenantId: string,
+  { search, ingestion }: SearchParts,
   { collection, query, limit, filter: given }: SearchInput,
-  signal: AbortSignal,
+  call: IngestionCall,
 ): Promise<Retrieval> {
   requireCollectionName(collection);
   const { filter } = validate(filterSchema, { filter: given });
   const passagesMax = limit || PASSAGES_DEFAULT;
-  const retrieval = await retriever.retrieve({ tenantId, collection, query, passagesMax, filter }, signal);
+  const { tenantId } = call.actor;
+  const retrieval = await search.retrieve({ tenantId, collection, query, passagesMax, filter }, call.signal);
+  // Agents go on without a collection; whoever searches by hand may have mistyped its name.
+  if (retrieval.state !== "unavailable" && retrieval.passages.length === 0)
+    await ingestion.requireCollection(collection, call);
   if (retrieval.state !== "unavailable") return retrieval;
   throw new ParleyError("unavailable", "the collection cannot be searched at the moment; try again later", {
     reason: "index-unavailable",

@@ -2,6 +2,7 @@
  * Keeps the shared collection that the agent `guide` answers from in step with the project's documentation. What has
  * not changed is left alone, so that every start of every backend may do it.
  */
+import { ParleyError } from "../../core/errors/parley-error.ts";
 import { BULK_DOCUMENTS_MAX, DOCUMENTS_LISTED_MAX } from "../../core/knowledge/document-size.ts";
 import type { Ingestion, IngestionCall } from "./ingestion.ts";
 import { PROJECT_COLLECTION, type ProjectDocument } from "./project-documents.ts";
@@ -46,8 +47,14 @@ async function listIds(ingestion: Ingestion, call: IngestionCall): Promise<strin
   const ids: string[] = [];
   for (;;) {
     const page = { after: ids.at(-1) ?? "", limit: DOCUMENTS_LISTED_MAX };
-    const documents = await ingestion.list(PROJECT_COLLECTION, page, call);
+    const documents = await ingestion.list(PROJECT_COLLECTION, page, call).catch(noneYet);
     ids.push(...documents.map(({ id }) => id));
     if (documents.length < DOCUMENTS_LISTED_MAX) return ids;
   }
+}
+
+/** Before the first start there is no collection; putting makes it. */
+function noneYet(error: unknown): [] {
+  if (error instanceof ParleyError && error.code === "not_found") return [];
+  throw error;
 }

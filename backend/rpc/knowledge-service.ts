@@ -114,9 +114,9 @@ export function createKnowledgeService({
     },
 
     async search(request, context) {
-      const { actor, signal } = await admit(context, "knowledge:read");
+      const call = await admit(context, "knowledge:read");
       validate(SearchRequestSchema, request);
-      const { passages, state } = await searchCollection(search, actor.tenantId, request, signal);
+      const { passages, state } = await searchCollection({ search, ingestion }, request, call);
       return {
         state,
         passages: passages.map(({ headings, metadata, ...passage }) => ({

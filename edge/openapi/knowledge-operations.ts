@@ -91,7 +91,7 @@ export const getDocument: Operation = {
 
 export const listDocuments: Operation = {
   id: "listDocuments",
-  summary: "The documents of a collection",
+  summary: "The documents of a collection; `not_found` when there is no such collection",
   query: documentPageSchema,
   answers: {
     200: {
@@ -121,11 +121,12 @@ export const getJob: Operation = {
 
 export const searchDocuments: Operation = {
   id: "searchDocuments",
-  summary: "The passages of a collection that fit a question best, with their places in the documents",
+  summary:
+    "The passages of a collection that fit a question best, with their places in the documents; `not_found` when there is no such collection",
   body: { schema: searchBodySchema },
   answers: {
     200: {
-      description: "Passages, best first; none when nothing is relevant",
+      description: "Passages, best first; none when nothing in the collection is relevant",
       schema: z.object({
         passages: z.array(
           z.object({

@@ -177,7 +177,7 @@ describe("many documents over HTTP", () => {
       );
       expect(page.body.documents.length + rest.body.documents.length).toBe(31);
       expect([202, 204]).toContain((await api(gateway, "DELETE /api/v1/knowledge/bulk")).status);
-      expect((await api(gateway, "GET /api/v1/knowledge/bulk/documents")).body).toEqual({ documents: [] });
+      expect((await api(gateway, "GET /api/v1/knowledge/bulk/documents")).status).toBe(404);
     },
     LIMIT_MS,
   );
@@ -269,7 +269,8 @@ describe("documents over gRPC", () => {
       await eventually(30_000, async () => (await search()).length === 1);
       expect(await search()).toMatchObject([{ documentId: "a", text: "Llamas spit." }]);
       await client.deleteCollection({ collection }, writer);
-      expect(await search()).toEqual([]);
+      for (const gone of [search, () => client.listDocuments({ collection }, reader)])
+        await expect(gone()).rejects.toMatchObject({ code: Code.NotFound });
     },
     LIMIT_MS,
   );
@@ -319,4 +320,34 @@ describe("a search over HTTP", () => {
     expect(answer.status).toBe(400);
     expect(answer.body.error.details.violations.length).toBeGreaterThan(0);
   });
+});
+
+describe("a collection that is not there", () => {
+  const mistyped = (name: string) => [
+    () => api(gateway, `GET /api/v1/knowledge/${name}/documents`),
+    () => api(gateway, `POST /api/v1/knowledge/${name}/search`, { body: { query: "flour" } }),
+  ];
+
+  it(
+    "is not found by searches and lists, with words that say what to do; an empty or shared one answers",
+    async () => {
+      for (const call of mistyped("nosuch")) {
+        const { status, body } = await call();
+        expect([status, body.error.code]).toEqual([404, "not_found"]);
+        expect(body.error.message).toMatch(/no collection "nosuch"; check its name, or put a document/);
+      }
+      const listed = admin(gateway, "knowledge", "list", "--collection", "nosuch");
+      await expect(listed).rejects.toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(/not_found: there is no collection "nosuch"; check its name/),
+      });
+      const document = "/api/v1/knowledge/emptied/documents/a";
+      await api(gateway, `PUT ${document}`, { body: "hello", headers: { "content-type": "text/plain" } });
+      expect([202, 204]).toContain((await api(gateway, `DELETE ${document}`)).status);
+      await eventually(20_000, async () => (await mistyped("emptied")[1]?.())?.body.passages.length === 0);
+      for (const call of [...mistyped("emptied"), ...mistyped("parley-docs")])
+        expect((await call()).status).toBe(200);
+    },
+    LIMIT_MS,
+  );
 });

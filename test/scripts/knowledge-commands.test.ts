@@ -62,7 +62,11 @@ describe("npm run admin -- knowledge", () => {
       expect((await admin("knowledge", "delete", "a.md", "--collection", "zoo")).complaints).toMatch(
         /not_found/,
       );
+      expect((await admin("knowledge", "list", "--collection", "zoo")).result.documents).toHaveLength(1);
       expect((await admin("knowledge", "drop", "zoo")).code).toBe(0);
+      const gone = await admin("knowledge", "list", "--collection", "zoo");
+      expect(gone.code).toBe(1);
+      expect(gone.complaints).toMatch(/not_found: there is no collection "zoo"; check its name/);
       const [row] = await database.sql.query<{ n: number }>(
         "SELECT count(*)::int AS n FROM knowledge_chunks",
         [],

@@ -128,7 +128,10 @@ export function ingestionContract(open: () => Promise<SqlDatabase>): void {
       await expect(ingestion.get("docs", "a.md", other)).rejects.toMatchObject({ code: "not_found" });
       await expect(ingestion.delete("docs", "a.md", other)).rejects.toMatchObject({ code: "not_found" });
       await expect(ingestion.deleteCollection("docs", other)).rejects.toMatchObject({ code: "not_found" });
-      expect(await ingestion.list("docs", { after: "", limit: 10 }, other)).toEqual([]);
+      await expect(ingestion.list("docs", { after: "", limit: 10 }, other)).rejects.toMatchObject({
+        code: "not_found",
+        message: 'there is no collection "docs"; check its name, or put a document into it, which makes it',
+      });
       expect(await found("llama")).toEqual(["a.md"]);
     });
 
