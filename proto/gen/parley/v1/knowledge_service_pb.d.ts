@@ -853,7 +853,8 @@ export declare const KnowledgeService: GenService<{
     output: typeof GetDocumentResponseSchema;
   },
   /**
-   * A page of a collection's documents, by id. A collection that is not there has none.
+   * A page of a collection's documents, by id; of a shared one there are none. NOT_FOUND
+   * when there is no such collection.
    *
    * @generated from rpc parley.v1.KnowledgeService.ListDocuments
    */
@@ -894,8 +895,8 @@ export declare const KnowledgeService: GenService<{
   },
   /**
    * The passages of a collection that fit a question best: what an agent with this collection would
-   * be shown. A collection that is not there has none; a shared one is found under its name unless
-   * the tenant has one of its own.
+   * be shown. A shared collection is found under its name unless the tenant has one of its own.
+   * NOT_FOUND when there is neither.
    *
    * @generated from rpc parley.v1.KnowledgeService.Search
    */
