@@ -4,6 +4,9 @@
  */
 import { type Block, type Section, type Span, WORD } from "./document-structure.ts";
 
+/** Above all headings. */
+const NO_HEADING = { level: 0, isTitle: false };
+
 interface OpenSection extends Section {
   readonly blocks: Block[];
 }
@@ -16,14 +19,14 @@ export function joinBareHeadings(text: string, sections: readonly Section[]): Se
   const bare = findBare(text, sections);
   const joined: Section[] = [];
   let open: OpenSection | undefined;
-  for (const section of sections) {
+  for (const [at, section] of sections.entries()) {
     const { heading } = section;
-    if (!heading || !bare.has(section)) {
+    if (!heading || !bare[at]) {
       open = undefined;
       joined.push(section);
       continue;
     }
-    if (!open?.headings.every((parent, at) => parent === heading.parents[at])) {
+    if (!open?.headings.every((parent, depth) => parent === heading.parents[depth])) {
       open = { headings: heading.parents, blocks: [] };
       joined.push(open);
     }
@@ -34,19 +37,19 @@ export function joinBareHeadings(text: string, sections: readonly Section[]): Se
   return joined;
 }
 
-/** Sections whose heading stands over no text; the title stands over all of it. */
-function findBare(text: string, sections: readonly Section[]): Set<Section> {
-  const withText = new Set(sections.filter(({ blocks }) => blocks.some((block) => hasWords(text, block))));
-  const bare = new Set<Section>();
+/** For each section, whether its heading stands over no text; the title stands over all of it. */
+function findBare(text: string, sections: readonly Section[]): readonly boolean[] {
+  const withText = sections.map(({ blocks }) => blocks.some((block) => hasWords(text, block)));
+  const isEmpty = !withText.includes(true);
   // From the end: every heading of a smaller level, coming next, stands over text.
   let overText = 0;
-  for (const section of sections.toReversed()) {
-    const { level = 0, isTitle = false } = section.heading ?? {};
-    if (withText.has(section)) {
+  const bare = sections.map(() => false);
+  for (let at = sections.length - 1; at >= 0; at--) {
+    const { level, isTitle } = sections[at]?.heading ?? NO_HEADING;
+    if (withText[at]) {
       overText = level;
     } else {
-      const isOverText = isTitle ? withText.size > 0 : level < overText;
-      if (!isOverText) bare.add(section);
+      bare[at] = isTitle ? isEmpty : level >= overText;
       overText = Math.min(overText, level);
     }
   }

@@ -52,6 +52,18 @@ describe("readDocument", () => {
     expect((await read("words")).title).toBeUndefined();
   });
 
+  it("takes front matter and headings without text from Markdown, and from HTML what they look like as text", async () => {
+    const markdown = await read("---\ntitle: Own\n---\n# Who owns callay?\n## Team Tulgey", "text/markdown");
+    expect(markdown).toMatchObject({ title: "Own", chunks: [{ start: 19, headings: [] }] });
+    const html = await read(
+      "<p>---<br>title: X<br>---</p><h1>Who owns callay?</h1><h2>Tulgey</h2>",
+      "text/html",
+    );
+    expect(html.title).toBe("Who owns callay?");
+    const texts = html.chunks.map(({ start, end }) => html.text.slice(start, end));
+    expect(texts).toEqual([expect.stringContaining("title: X"), "## Tulgey"]);
+  });
+
   it("reads a PDF page by page, its lines and paragraphs kept, and cites the page", async () => {
     const pages = [["First line", "second (line)", "", "", "New paragraph"], ["# Not a heading"]];
     const { text, chunks } = await read(makePdf({ pages }), "application/pdf");
@@ -113,6 +125,7 @@ describe("a document that cannot be used", () => {
   it.each([
     ["nothing", "", "text/plain", "document-empty"],
     ["no letter and no digit", " \n--- ***\n", "text/markdown", "document-empty"],
+    ["nothing but front matter", "---\ntitle: X\n---\n", "text/markdown", "document-empty"],
     ["HTML without text", "<script>x</script><p> </p>", "text/html", "document-empty"],
     ["binary data as text", Buffer.from([1, 2, 3, 0, 65, 66]), "text/plain", "document-binary"],
     ["a PDF as text", makePdf({ pages: [["x"]] }), "text/markdown", "document-binary"],
