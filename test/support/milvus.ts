@@ -57,7 +57,11 @@ function launch(directory: string, port: number): Promise<ChildProcess> {
   const server = spawn(
     requirement("milvus").path,
     ["server", "--data-dir", directory, "--host", "127.0.0.1", "--port", String(port)],
-    { stdio: ["ignore", "pipe", "ignore"] },
+    {
+      stdio: ["ignore", "pipe", "ignore"],
+      // Or Python keeps what it says for later, when it does not write to a terminal.
+      env: { ...process.env, PYTHONUNBUFFERED: "1" },
+    },
   );
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
