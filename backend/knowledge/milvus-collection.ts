@@ -4,7 +4,7 @@ import { storableJson } from "../stores/storable-json.ts";
 import type { Chunk, EmbeddedChunk } from "./chunk.ts";
 import { chunkTerms } from "./lexical-terms.ts";
 import { type FilterFields, filterFields, hash } from "./milvus-filter.ts";
-import type { IndexScope } from "./vector-index.ts";
+import { type IndexScope, scopeName } from "./vector-index.ts";
 
 /** All collections of Parley's; the rest of the name is the dimension, which a Milvus field fixes. */
 export const COLLECTION_PATTERN = /^parley_chunks_(\d{1,4})$/;
@@ -108,12 +108,12 @@ export function tenantKey(tenantId: string): string {
 
 /** The hash that stands for a collection of a tenant's, all its generations. */
 export function ownerKey({ tenantId, collection }: Pick<IndexScope, "tenantId" | "collection">): string {
-  return hash(JSON.stringify([tenantId, collection]));
+  return hash(scopeName({ tenantId, collection }));
 }
 
 /** The hash that stands for a scope. */
-export function scopeKey({ tenantId, collection, generation }: IndexScope): string {
-  return hash(JSON.stringify([tenantId, collection, generation]));
+export function scopeKey(scope: IndexScope): string {
+  return hash(scopeName(scope));
 }
 
 /** A chunk as a row; a chunk without a vector gets one that no search looks at. */

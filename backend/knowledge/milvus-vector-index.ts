@@ -20,7 +20,7 @@ import {
 import { type MilvusCall, type MilvusConnection, WORK_TIMEOUT_MS } from "./milvus-connection.ts";
 import { filterExpression, hash } from "./milvus-filter.ts";
 import { MilvusLite } from "./milvus-lite.ts";
-import type { Candidate, IndexQuery, IndexScope, VectorIndex } from "./vector-index.ts";
+import type { Candidate, IndexQuery, IndexScope, ScopeSelection, VectorIndex } from "./vector-index.ts";
 
 /** Rows of one call. The SDK writes every request as JSON to itself: of 1,000 rows it would block for 150 ms. */
 const BATCH_ROWS = 100;
@@ -103,14 +103,7 @@ export class MilvusVectorIndex implements VectorIndex {
     }
   }
 
-  async dropScope(
-    {
-      tenantId,
-      collection,
-      generation,
-    }: Omit<IndexScope, "generation"> & { readonly generation?: number | undefined },
-    signal: AbortSignal,
-  ): Promise<void> {
+  async dropScope({ tenantId, collection, generation }: ScopeSelection, signal: AbortSignal): Promise<void> {
     const what =
       generation === undefined
         ? `tenant == "${tenantKey(tenantId)}" and owner == "${ownerKey({ tenantId, collection })}"`

@@ -12,7 +12,7 @@ import type { SqlDatabase } from "../stores/sql-database.ts";
 import { SqlParameters } from "./postgres-filter.ts";
 import { scopeSql } from "./postgres-index-queries.ts";
 import { dropWordsColumn } from "./postgres-words.ts";
-import type { IndexScope } from "./vector-index.ts";
+import { type IndexScope, type ScopeSelection, scopeName } from "./vector-index.ts";
 
 /** Up to here reading every vector of the scope is as fast as the graph, and exact: 15 ms. */
 export const EXACT_CHUNKS_MAX = 10_000;
@@ -104,10 +104,7 @@ export class PostgresGraphs {
   }
 
   /** Drops the graph of a generation or, without one, those of all generations of the collection. Idempotent. */
-  async drop(
-    scope: Omit<IndexScope, "generation"> & { readonly generation?: number | undefined },
-    signal: AbortSignal,
-  ): Promise<void> {
+  async drop(scope: ScopeSelection, signal: AbortSignal): Promise<void> {
     const { database } = this.#options;
     const { generation } = scope;
     const found = await findGraphs(database, graphName(scope), generation === undefined, signal);
@@ -191,15 +188,8 @@ export function hasGraphSql(scope: IndexScope, params: SqlParameters): string {
 }
 
 /** The name of the scope's graph; without a generation, how the names of all of the collection's begin. */
-function graphName({
-  tenantId,
-  collection,
-  generation,
-}: Omit<IndexScope, "generation"> & { readonly generation?: number | undefined }): string {
-  const owner = createHash("sha256")
-    .update(JSON.stringify([tenantId, collection]))
-    .digest("hex")
-    .slice(0, 24);
+function graphName({ tenantId, collection, generation }: ScopeSelection): string {
+  const owner = createHash("sha256").update(scopeName({ tenantId, collection })).digest("hex").slice(0, 24);
   return `${PREFIX}${owner}_${generation ?? ""}`;
 }
 

@@ -8,7 +8,7 @@ import type { PostgresCapabilities } from "./postgres-capabilities.ts";
 import { filterSql, SqlParameters } from "./postgres-filter.ts";
 import { rankByExtension, rankByTextSearch, type TextSearchOptions } from "./postgres-lexical.ts";
 import { wordsScopeSql } from "./postgres-words.ts";
-import type { IndexQuery, IndexScope } from "./vector-index.ts";
+import type { IndexQuery, IndexScope, ScopeSelection } from "./vector-index.ts";
 
 /** A statement with its parameters. */
 export interface Statement {
@@ -182,10 +182,7 @@ function whereSql({ scope, filter }: IndexQuery, params: SqlParameters): string 
 }
 
 /** The condition that keeps every statement in its scope. */
-export function scopeSql(
-  scope: Omit<IndexScope, "generation"> & { generation?: number | undefined },
-  params: SqlParameters,
-): string {
+export function scopeSql(scope: ScopeSelection, params: SqlParameters): string {
   const owner = `k.tenant_id = ${params.add(scope.tenantId)} AND k.collection = ${params.add(scope.collection)}`;
   return scope.generation === undefined
     ? owner

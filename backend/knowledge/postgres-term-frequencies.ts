@@ -7,7 +7,7 @@ import type { SqlDatabase } from "../stores/sql-database.ts";
 import { SqlParameters } from "./postgres-filter.ts";
 import { scopeSql } from "./postgres-index-queries.ts";
 import { scopeMark, wordsScopeSql } from "./postgres-words.ts";
-import type { IndexScope } from "./vector-index.ts";
+import { type IndexScope, scopeName } from "./vector-index.ts";
 
 /** Chunks of the sample. Their ids are hashes, so those of the smallest ids are as good as any. */
 const SAMPLE_CHUNKS = 4_000;
@@ -67,7 +67,7 @@ export class PostgresTermFrequencies {
     signal: AbortSignal,
   ): Promise<TermFrequency[]> {
     const shares = await this.#sample(scope, chunks, signal);
-    const [key, mark] = [scopeKey(scope), scopeMark(scope)];
+    const [key, mark] = [scopeName(scope), scopeMark(scope)];
     const keyOf = (term: string) => `${key}${term}`;
     const rare = terms.filter((term) => !shares.has(term));
     const nowMs = this.#now();
@@ -94,7 +94,7 @@ export class PostgresTermFrequencies {
     chunks: number,
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, number>> {
-    const key = scopeKey(scope);
+    const key = scopeName(scope);
     const known = this.#samples.get(key);
     if (!known || !isAlike(known.chunks, chunks)) return this.#takeSample(scope, chunks, signal);
     const nowMs = this.#now();
@@ -122,7 +122,7 @@ export class PostgresTermFrequencies {
     const rows = await this.#database.query<{ lexeme: string; share: number }>(text, params.values, signal);
     const markLength = scopeMark(scope).length;
     const shares = new Map(rows.map(({ lexeme, share }) => [lexeme.slice(markLength), share]));
-    this.#samples.set(scopeKey(scope), { shares, chunks, atMs });
+    this.#samples.set(scopeName(scope), { shares, chunks, atMs });
     return shares;
   }
 
@@ -137,10 +137,6 @@ export class PostgresTermFrequencies {
     type Row = { readonly term: string; readonly query: string; readonly counted: number };
     return this.#database.query<Row>(text, params.values, signal);
   }
-}
-
-function scopeKey({ tenantId, collection, generation }: IndexScope): string {
-  return JSON.stringify([tenantId, collection, generation]);
 }
 
 function isAlike(a: number, b: number): boolean {

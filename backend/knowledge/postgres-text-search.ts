@@ -8,7 +8,7 @@ import { likelyClauses } from "./likely-clauses.ts";
 import { SqlParameters } from "./postgres-filter.ts";
 import { type PostgresIndexQueries, type RankedRow, scopeSql } from "./postgres-index-queries.ts";
 import { PostgresTermFrequencies } from "./postgres-term-frequencies.ts";
-import type { IndexQuery, IndexScope } from "./vector-index.ts";
+import { type IndexQuery, type IndexScope, scopeName } from "./vector-index.ts";
 
 /** Chunks that are scored for each one asked for, about: 0.98 of the ten best are among 30 found so. */
 const SCORED_PER_RESULT = 5;
@@ -75,7 +75,7 @@ export class PostgresTextSearch {
   }
 
   async #countChunks(scope: IndexScope, signal: AbortSignal): Promise<number> {
-    const key = JSON.stringify([scope.tenantId, scope.collection, scope.generation]);
+    const key = scopeName(scope);
     const known = this.#chunks.get(key);
     const nowMs = this.#options.now();
     if (known && nowMs - known.atMs < CHUNKS_FRESH_MS) return known.chunks;

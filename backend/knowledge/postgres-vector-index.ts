@@ -25,7 +25,14 @@ import {
   vectorText,
 } from "./postgres-index-queries.ts";
 import { PostgresTextSearch } from "./postgres-text-search.ts";
-import type { Candidate, IndexQuery, IndexScope, VectorIndex } from "./vector-index.ts";
+import {
+  type Candidate,
+  type IndexQuery,
+  type IndexScope,
+  type ScopeSelection,
+  scopeName,
+  type VectorIndex,
+} from "./vector-index.ts";
 
 /** Rows of one statement: on PGlite, where nobody else gets a turn meanwhile, 150 ms. A document of no more goes in one piece. */
 const BATCH_ROWS = 64;
@@ -99,7 +106,7 @@ export class PostgresVectorIndex implements VectorIndex {
       await this.#options.database.query(text, params, signal);
     }
     if (capabilities.vectors) this.graphs?.notice(scope);
-    this.#states.delete(scopeKey(scope));
+    this.#states.delete(scopeName(scope));
   }
 
   async deleteDocument(scope: IndexScope, documentId: string, signal: AbortSignal): Promise<void> {
@@ -107,13 +114,10 @@ export class PostgresVectorIndex implements VectorIndex {
     const text = `DELETE FROM knowledge_chunks k
       WHERE ${scopeSql(scope, params)} AND k.document_id = ${params.add(documentId)}`;
     await this.#options.database.query(text, params.values, signal);
-    this.#states.delete(scopeKey(scope));
+    this.#states.delete(scopeName(scope));
   }
 
-  async dropScope(
-    scope: Omit<IndexScope, "generation"> & { readonly generation?: number | undefined },
-    signal: AbortSignal,
-  ): Promise<void> {
+  async dropScope(scope: ScopeSelection, signal: AbortSignal): Promise<void> {
     const params = new SqlParameters();
     // In pieces, so that no statement outlasts its time, and others get their turn.
     const text = `DELETE FROM knowledge_chunks WHERE ctid = ANY(ARRAY(
@@ -188,7 +192,7 @@ export class PostgresVectorIndex implements VectorIndex {
   }
 
   async #state(scope: IndexScope, signal: AbortSignal): Promise<ScopeState> {
-    const key = scopeKey(scope);
+    const key = scopeName(scope);
     const known = this.#states.get(key);
     const nowMs = this.#options.now();
     if (known && nowMs - known.atMs < STATE_FRESH_MS) return known;
@@ -202,10 +206,6 @@ export class PostgresVectorIndex implements VectorIndex {
     this.#states.set(key, state);
     return state;
   }
-}
-
-function scopeKey({ tenantId, collection, generation }: IndexScope): string {
-  return JSON.stringify([tenantId, collection, generation]);
 }
 
 function toRows(chunks: readonly EmbeddedChunk[]): string {

@@ -15,6 +15,16 @@ export interface IndexScope {
   readonly generation: number;
 }
 
+/** A generation of a collection or, without one, all of them. */
+export type ScopeSelection = Omit<IndexScope, "generation"> & { readonly generation?: number | undefined };
+
+/** Names a scope, or all generations of a collection: a different text for each. */
+export function scopeName({ tenantId, collection, generation }: ScopeSelection): string {
+  return JSON.stringify(
+    generation === undefined ? [tenantId, collection] : [tenantId, collection, generation],
+  );
+}
+
 /** Owner of the collections that every tenant may read. No tenant's id: those begin with a letter or a digit. */
 export const SHARED_TENANT_ID = "_shared";
 
@@ -88,10 +98,7 @@ export interface VectorIndex {
   deleteDocument(scope: IndexScope, documentId: string, signal: AbortSignal): Promise<void>;
 
   /** Leaves nothing of a generation or, without one, of all generations of the collection. Idempotent. */
-  dropScope(
-    scope: Omit<IndexScope, "generation"> & { readonly generation?: number | undefined },
-    signal: AbortSignal,
-  ): Promise<void>;
+  dropScope(scope: ScopeSelection, signal: AbortSignal): Promise<void>;
 
   /** How many chunks the scope holds, those that were stored just now among them. */
   countChunks(scope: IndexScope, signal: AbortSignal): Promise<number>;
