@@ -4,6 +4,7 @@
  */
 import { LruMap } from "../../core/directory/lru-map.ts";
 import type { SqlDatabase } from "../stores/sql-database.ts";
+import { inverseDocumentFrequency } from "./inverse-document-frequency.ts";
 import { likelyClauses } from "./likely-clauses.ts";
 import { SqlParameters } from "./postgres-filter.ts";
 import { type PostgresIndexQueries, type RankedRow, scopeSql } from "./postgres-index-queries.ts";
@@ -58,7 +59,10 @@ export class PostgresTextSearch {
     const chunks = chunksMin <= wanted ? chunksMin : await this.#countChunks(scope, signal);
     const frequencies = await this.#frequencies.of(scope, words, chunks, signal);
     if (frequencies.length === 0) return [];
-    const terms = frequencies.map((term) => ({ query: term.query, idf: idf(term.chunks, chunks) }));
+    const terms = frequencies.map((term) => ({
+      query: term.query,
+      idf: inverseDocumentFrequency(term.chunks, Math.max(chunks, term.chunks)),
+    }));
     const rank = (clauses: readonly (readonly string[])[]) => {
       const { text, params } = queries.lexicalByTextSearch(query, { terms, clauses });
       return this.#options.database.query<RankedRow>(text, params, signal);
@@ -95,9 +99,4 @@ function best(rows: readonly RankedRow[], limit: number): RankedRow[] {
     .toSorted((a, b) => b.score - a.score)
     .slice(0, limit)
     .map((row, at) => ({ ...row, rank: at + 1 }));
-}
-
-/** Of BM25, never below zero. */
-function idf(having: number, chunks: number): number {
-  return Math.log(1 + (Math.max(chunks, having) - having + 0.5) / (having + 0.5));
 }

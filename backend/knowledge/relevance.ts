@@ -4,6 +4,7 @@
  */
 import { BUILTIN_EMBEDDING_MODEL_ID } from "../llm/builtin-embedding-model.ts";
 import { embeddedText } from "./chunk.ts";
+import { inverseDocumentFrequency } from "./inverse-document-frequency.ts";
 import { isStopWord, tokenizeText } from "./tokenize-text.ts";
 import type { Candidate } from "./vector-index.ts";
 import { stemOf, stemsOf } from "./word-stem.ts";
@@ -54,7 +55,7 @@ export function relevantOnly<Item extends { readonly candidate: Candidate }>(
   const words = items.map(({ candidate }) => stemsOf(tokenizeText(embeddedText(candidate.chunk))));
   const weights = [...terms].map(stemOf).map((stem) => ({
     stem,
-    weight: idf(words.filter((each) => each.has(stem)).length),
+    weight: inverseDocumentFrequency(words.filter((each) => each.has(stem)).length, CHUNKS_NOMINAL),
   }));
   const total = weights.reduce((sum, { weight }) => sum + weight, 0);
   return items.filter(({ candidate }, index) => {
@@ -65,9 +66,4 @@ export function relevantOnly<Item extends { readonly candidate: Candidate }>(
     );
     return total > 0 && covered >= COVERAGE_MIN * total;
   });
-}
-
-/** Robertson and Spärck Jones, plus one inside the logarithm to keep common terms above zero. */
-function idf(candidatesWithTerm: number): number {
-  return Math.log(1 + (CHUNKS_NOMINAL - candidatesWithTerm + 0.5) / (candidatesWithTerm + 0.5));
 }

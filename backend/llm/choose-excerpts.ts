@@ -2,6 +2,7 @@
  * Chooses what of each passage is quoted: the part that has most of the question's terms, the rarer the more, and as
  * much around it as fits. Reads words only; whether the part answers the question it does not know.
  */
+import { inverseDocumentFrequency } from "../knowledge/inverse-document-frequency.ts";
 import { chunkTerms, queryTerms } from "../knowledge/lexical-terms.ts";
 import { stemOf, stemsOf } from "../knowledge/word-stem.ts";
 import { type QuotationUnit, quotationUnits } from "./quotation-units.ts";
@@ -56,7 +57,7 @@ function weightsOf(sources: readonly Source[], termsCount: number): number[] {
   const units = sources.flatMap(({ terms }) => terms);
   return Array.from({ length: termsCount }, (_, term) => {
     const having = units.filter((terms) => terms.includes(term)).length;
-    return Math.round(1_000 * Math.log(1 + (units.length - having + 0.5) / (having + 0.5)));
+    return Math.round(1_000 * inverseDocumentFrequency(having, units.length));
   });
 }
 
