@@ -36,6 +36,11 @@ export interface Section {
   readonly blocks: readonly Block[];
 }
 
+/** A section that is being read. */
+export interface OpenSection extends Section {
+  readonly blocks: Block[];
+}
+
 /** A text's structure. */
 export interface DocumentStructure {
   /** As given, else as the text itself says; undefined when neither does. */

@@ -2,14 +2,10 @@
  * Makes text of the headings that no text follows, which would be in no chunk: neighbours become one section. A
  * heading over text is not repeated; it goes with the chunks under it.
  */
-import { type Block, type Section, type Span, WORD } from "./document-structure.ts";
+import { type OpenSection, type Section, type Span, WORD } from "./document-structure.ts";
 
 /** Above all headings. */
 const NO_HEADING = { level: 0, isTitle: false };
-
-interface OpenSection extends Section {
-  readonly blocks: Block[];
-}
 
 /**
  * The sections, in order, with bare headings as blocks under the headings that they have in common. Linear in the

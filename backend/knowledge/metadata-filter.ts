@@ -50,9 +50,9 @@ export const filterConditionSchema = z.union(
   ],
   {
     error:
-      'must be one of {"field":…,"equals":…}, {"field":…,"in":[…]} with 1 to 100 values and ' +
+      `must be one of {"field":…,"equals":…}, {"field":…,"in":[…]} with 1 to ${FILTER_VALUES_MAX} values and ` +
       '{"field":…,"range":{…}} with gt, gte, lt or lte of one type; a field is 1 to 64 of A-Z a-z 0-9 _ . -, and ' +
-      "what it is compared with a text of up to 512 characters, a number or, except in a range, a boolean",
+      `what it is compared with a text of up to ${FILTER_TEXT_CHARACTERS_MAX} characters, a number or, except in a range, a boolean`,
   },
 );
 

@@ -100,10 +100,8 @@ export class PostgresIndexQueries {
     return { text, params: params.values };
   }
 
-  /** The candidates by meaning, with rank and score; see {@link VectorIndex.search}. Undefined without vectors. */
-  dense(query: IndexQuery, way: DenseWay): Statement | undefined {
-    const { embedding } = query;
-    if (!embedding || !this.#capabilities.vectors) return undefined;
+  /** The candidates by meaning, with rank and score; see {@link VectorIndex.search}. */
+  dense(query: IndexQuery, embedding: Float32Array, way: DenseWay): Statement {
     return way === "exact" ? nearestOfAll(query, embedding) : nearestByGraph(query, embedding, way);
   }
 

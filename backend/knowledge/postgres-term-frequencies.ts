@@ -9,7 +9,7 @@ import { scopeSql } from "./postgres-index-queries.ts";
 import { scopeMark, wordsScopeSql } from "./postgres-words.ts";
 import { type IndexScope, scopeName } from "./vector-index.ts";
 
-/** Chunks of the sample. Their ids are hashes, so those of the smallest ids are as good as any. */
+/** Chunks of the sample, which takes 200 ms in a large scope. Their ids are hashes, so those of the smallest ids are as good as any. */
 const SAMPLE_CHUNKS = 4_000;
 /** A term that so many of the sample have is not counted, which takes a page each: the sample tells, to a half. */
 const SAMPLED_MIN = 4;
@@ -78,14 +78,13 @@ export class PostgresTermFrequencies {
         this.#counted.set(keyOf(term), { query, chunks: Math.max(1, counted), atMs: nowMs });
       }
     }
-    return terms
-      .flatMap((term): TermFrequency[] => {
-        const share = shares.get(term);
-        if (share !== undefined)
-          return [{ query: lexemeQuery(`${mark}${term}`), chunks: Math.max(1, share * chunks) }];
-        return [this.#counted.get(keyOf(term)) ?? []].flat();
-      })
-      .filter(({ query }) => query !== "");
+    return terms.flatMap((term): TermFrequency[] => {
+      const share = shares.get(term);
+      if (share !== undefined)
+        return [{ query: lexemeQuery(`${mark}${term}`), chunks: Math.max(1, share * chunks) }];
+      const counted = this.#counted.get(keyOf(term));
+      return counted && counted.query !== "" ? [counted] : [];
+    });
   }
 
   /** One that is only old does for this search, and is taken anew beside it. */

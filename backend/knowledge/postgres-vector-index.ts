@@ -59,7 +59,7 @@ interface ScopeState {
 
 /** {@link VectorIndex} in PostgreSQL. */
 export class PostgresVectorIndex implements VectorIndex {
-  /** Undefined where there is one connection only: everybody would wait for a graph that is built. */
+  /** Undefined where there are no sessions to build them in; see {@link SqlDatabase.withSession}. */
   readonly graphs: PostgresGraphs | undefined;
   readonly #options: PostgresVectorIndexOptions;
   readonly #states = new LruMap<ScopeState>(STATES_MAX);
@@ -154,9 +154,10 @@ export class PostgresVectorIndex implements VectorIndex {
 
   async #dense(query: IndexQuery, state: ScopeState, signal: AbortSignal): Promise<RankedRow[]> {
     const { queries, capabilities } = await this.#open();
-    if (!capabilities.vectors) return [];
-    const statement = queries.dense(query, this.#denseWay(query.scope, state));
-    return statement ? this.#options.database.query<RankedRow>(statement.text, statement.params, signal) : [];
+    const { scope, embedding } = query;
+    if (!embedding || !capabilities.vectors) return [];
+    const { text, params } = queries.dense(query, embedding, this.#denseWay(scope, state));
+    return this.#options.database.query<RankedRow>(text, params, signal);
   }
 
   #denseWay(scope: IndexScope, { chunks, hasGraph }: ScopeState): DenseWay {

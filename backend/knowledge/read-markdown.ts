@@ -7,14 +7,10 @@ import {
   cutHeading,
   type DocumentStructure,
   linesOf,
-  type Section,
+  type OpenSection,
   type Span,
 } from "./document-structure.ts";
 import { readFrontMatter } from "./read-front-matter.ts";
-
-interface OpenSection extends Section {
-  readonly blocks: Block[];
-}
 
 /** The marker that opened a code block; only one at least as long closes it. */
 interface Fence {

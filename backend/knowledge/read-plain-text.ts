@@ -5,12 +5,12 @@ import { type Block, type DocumentStructure, linesOf, type Section } from "./doc
 export const PAGE_END = "\f";
 
 /** Paragraphs, parted by blank lines. */
-export function readPlainText(text: string, title?: string): DocumentStructure {
-  return { title, sections: [{ headings: [], blocks: paragraphs(text, 0, text.length) }] };
+export function readPlainText(text: string): DocumentStructure {
+  return { title: undefined, sections: [{ headings: [], blocks: paragraphs(text, 0, text.length) }] };
 }
 
 /** A section for each page that {@link PAGE_END} parts, under the heading `Page 3`. */
-export function readPages(text: string, title?: string): DocumentStructure {
+export function readPages(text: string): DocumentStructure {
   const sections: Section[] = [];
   let start = 0;
   while (start <= text.length) {
@@ -19,7 +19,7 @@ export function readPages(text: string, title?: string): DocumentStructure {
     sections.push({ headings: [`Page ${sections.length + 1}`], blocks: paragraphs(text, start, end) });
     start = end + 1;
   }
-  return { title, sections };
+  return { title: undefined, sections };
 }
 
 function paragraphs(text: string, start: number, end: number): Block[] {

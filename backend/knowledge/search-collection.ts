@@ -42,10 +42,11 @@ export async function searchCollection(
   const passagesMax = limit || PASSAGES_DEFAULT;
   const { tenantId } = call.actor;
   const retrieval = await search.retrieve({ tenantId, collection, query, passagesMax, filter }, call.signal);
-  // Agents go on without a collection; whoever searches by hand may have mistyped its name.
-  if (retrieval.state !== "unavailable" && retrieval.passages.length === 0)
-    await ingestion.requireCollection(collection, call);
-  if (retrieval.state !== "unavailable") return retrieval;
+  if (retrieval.state !== "unavailable") {
+    // Agents go on without a collection; whoever searches by hand may have mistyped its name.
+    if (retrieval.passages.length === 0) await ingestion.requireCollection(collection, call);
+    return retrieval;
+  }
   throw new ParleyError("unavailable", "the collection cannot be searched at the moment; try again later", {
     reason: "index-unavailable",
     retryable: true,

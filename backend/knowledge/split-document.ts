@@ -25,17 +25,18 @@ export interface SplitDocument {
   readonly chunks: readonly DocumentChunk[];
 }
 
-const READERS = {
+const READERS: Record<TextFormat, (text: string, title?: string) => DocumentStructure> = {
   markdown: readMarkdown,
   plain: readPlainText,
   pages: readPages,
-} as const satisfies Record<TextFormat, (text: string, title?: string) => DocumentStructure>;
+};
 
 /** Takes time linear in the text's length, whatever it holds. */
 export function splitDocument(text: string, format: TextFormat, title?: string): SplitDocument {
-  const structure = READERS[format](text, title === undefined ? undefined : cutHeading(title));
+  const given = title === undefined ? undefined : cutHeading(title);
+  const structure = READERS[format](text, given);
   return {
-    title: structure.title,
+    title: given ?? structure.title,
     chunks: joinBareHeadings(text, structure.sections).flatMap(({ headings, blocks }) =>
       packChunks(text, blocks).map(({ start, end }) => ({ headings, start, end })),
     ),
