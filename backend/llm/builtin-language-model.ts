@@ -37,6 +37,7 @@ function answerTo({ question, passages, presetReply }: ModelRequest): string {
   const excerpts = chooseExcerpts(
     question,
     found.map(({ text }) => text),
+    PASSAGES_MAX,
   );
   const quotations = found
     .slice(0, PASSAGES_MAX)

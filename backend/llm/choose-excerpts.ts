@@ -20,14 +20,22 @@ interface Source {
 }
 
 /**
- * An excerpt of each text, in their order: the whole text where it fits {@link EXCERPT_CHARACTERS_MAX}, else units of
- * it that follow each other, with an ellipsis where something is left out. The same for the same input.
+ * An excerpt of each of the first texts, in their order: the whole text where it fits
+ * {@link EXCERPT_CHARACTERS_MAX}, else units of it that follow each other, with an ellipsis where something is left
+ * out. The same for the same input.
+ *
+ * @param texts all that was found, which says how rare a term is
+ * @param excerptsMax how many excerpts are wanted; default all
  */
-export function chooseExcerpts(question: string, texts: readonly string[]): string[] {
+export function chooseExcerpts(
+  question: string,
+  texts: readonly string[],
+  excerptsMax = texts.length,
+): string[] {
   const stems = queryTerms(question).map(questionStem);
   const sources = texts.map((text) => readSource(text, stems));
   const weights = weightsOf(sources, stems.length);
-  return sources.map((source) => {
+  return sources.slice(0, excerptsMax).map((source) => {
     if (source.text.length <= EXCERPT_CHARACTERS_MAX) return source.text;
     return renderExcerpt(source, grow(source, bestRange(source, weights), weights));
   });
