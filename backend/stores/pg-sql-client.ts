@@ -17,7 +17,6 @@ const STATEMENT_TIMEOUT_MS = 10_000;
 const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 2_000;
 const SCRIPT_TIMEOUT_MS = 600_000;
 const IDLE_TIMEOUT_MS = 30_000;
-const APPLICATION_NAME = "parley-backend";
 
 /** What a database or a role may have set against long statements: 0 is none. Some servers know fewer of them. */
 const UNLIMITED = `
@@ -43,26 +42,28 @@ export class PgSqlClient implements SqlDatabase {
   readonly isSingleConnection = false;
   /** Not behind PgBouncer, where a session's locks would stay with a connection that others use next. */
   readonly withSession: WithSession | undefined;
-  readonly #options: PgSqlClientOptions;
+  /** What every connection has, the pool's and a session's. */
+  readonly #connection: pg.ClientConfig;
+  readonly #onIdleError: PgSqlClientOptions["onIdleError"];
   #closing: Promise<void> | undefined;
 
-  constructor(options: PgSqlClientOptions) {
-    this.#options = options;
-    if (!isPooledAddress(options.connectionString)) {
-      this.withSession = (work, signal) => this.#withSession(work, signal);
-    }
-    this.pool = new pg.Pool({
-      connectionString: options.connectionString,
-      application_name: options.applicationName ?? APPLICATION_NAME,
-      max: CONNECTIONS_MAX,
+  constructor({ connectionString, applicationName = "parley-backend", onIdleError }: PgSqlClientOptions) {
+    this.#connection = {
+      ...{ connectionString, application_name: applicationName, keepAlive: true },
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    };
+    this.#onIdleError = onIdleError;
+    const isPooled = isPooledAddress(connectionString);
+    if (!isPooled) this.withSession = (work, signal) => this.#withSession(work, signal);
+    this.pool = new pg.Pool({
+      ...this.#connection,
+      max: CONNECTIONS_MAX,
       idleTimeoutMillis: IDLE_TIMEOUT_MS,
       query_timeout: ANSWER_TIMEOUT_MS,
-      keepAlive: true,
       // PgBouncer, which Neon's pooled addresses lead to, refuses connections that ask for it.
-      ...(isPooledAddress(options.connectionString) ? {} : { statement_timeout: STATEMENT_TIMEOUT_MS }),
+      ...(isPooled ? {} : { statement_timeout: STATEMENT_TIMEOUT_MS }),
     });
-    this.pool.on("error", options.onIdleError);
+    this.pool.on("error", onIdleError);
   }
 
   async query<Row extends object>(
@@ -95,12 +96,8 @@ export class PgSqlClient implements SqlDatabase {
     signal: AbortSignal,
   ): Promise<Result> {
     if (signal.aborted) throw abortFailure(signal);
-    const { connectionString, applicationName = APPLICATION_NAME, onIdleError } = this.#options;
-    const client = new pg.Client({
-      ...{ connectionString, application_name: applicationName, keepAlive: true },
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    });
-    client.on("error", onIdleError);
+    const client = new pg.Client(this.#connection);
+    client.on("error", this.#onIdleError);
     // Ending it in the middle of a statement breaks the connection off.
     let ended: Promise<void> | undefined;
     const end = () => {
