@@ -77,7 +77,7 @@ export class IngestionRunner {
     while (!signal.aborted) {
       const alarm = this.#alarm.promise;
       try {
-        const step = await this.#options.queue.claim(this.#lastTenantId, signal);
+        const step = await this.#options.queue.claim(this.#lastTenantId);
         if (step) await this.#takeUnderLease(step);
         else await pause(POLL_MS, alarm, signal);
       } catch (error) {

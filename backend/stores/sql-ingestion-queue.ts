@@ -152,9 +152,12 @@ export class SqlIngestionQueue {
     this.#client = client;
   }
 
-  /** The next step that is due, under a lease; undefined when there is none. */
-  async claim(lastTenantId: string, signal: AbortSignal): Promise<IngestionStep | undefined> {
-    const [row] = await this.#client.query<StepRow>(CLAIM, [lastTenantId], signal);
+  /**
+   * The next step that is due, under a lease; undefined when there is none. Cannot be given up half-way: the database
+   * would go on, and the step be nobody's for as long as the lease.
+   */
+  async claim(lastTenantId: string): Promise<IngestionStep | undefined> {
+    const [row] = await this.#client.query<StepRow>(CLAIM, [lastTenantId]);
     if (!row) return undefined;
     const { position, collection, kind, attempts } = row;
     return {

@@ -346,7 +346,7 @@ export function ingestionContract(open: () => Promise<SqlDatabase>): void {
     it("that a killed backend left are taken up by another, once its lease has run out", async () => {
       const dead = fixture.backend("builtin/lexical-1", NO_WAIT_MS);
       const put = dead.ingestion.put("docs", input("a.md", words("llama")), call());
-      await until(async () => (await dead.queue.claim("", signal)) !== undefined);
+      await until(async () => (await dead.queue.claim("")) !== undefined);
       expect((await put).outcome.document?.state).toBe("pending");
       const { taken, ingestion } = start();
       await new Promise((resolve) => setTimeout(resolve, 300));
